@@ -5,8 +5,7 @@
  * Everything is held in one allocation tree under struct contract; contract_free releases it. A
  * contract is never changed after it was loaded. Single-threaded, for tools that run in the build.
  */
-#ifndef CROWNEST_TOOLS_BUILD_PROTOGEN_CONTRACT_H
-#define CROWNEST_TOOLS_BUILD_PROTOGEN_CONTRACT_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -81,5 +80,3 @@ void contract_free(struct contract *contract);
  * into the contract, to be given to free(), and NULL when memory is out.
  */
 size_t contract_scopes(const struct contract *contract, const char ***ret_scopes);
-
-#endif

@@ -5,8 +5,7 @@
  * Each function writes a string into `out` of `size` bytes and returns 0, or -EINVAL when it does
  * not fit.
  */
-#ifndef CROWNEST_TOOLS_BUILD_PROTOGEN_NAMING_H
-#define CROWNEST_TOOLS_BUILD_PROTOGEN_NAMING_H
+#pragma once
 
 #include <stddef.h>
 
@@ -18,5 +17,3 @@ int naming_c_type(const char *proto_name, char *out, size_t size);
 
 /* crownest.v1.KillSandboxRequest → crownest__v1__kill_sandbox_request. */
 int naming_c_symbol(const char *proto_name, char *out, size_t size);
-
-#endif
