@@ -23,6 +23,7 @@
 #define LIMIT_PAGE 500                    /* resources on a page, at most */
 #define LIMIT_ARGV 4096                   /* arguments of a command */
 #define LIMIT_ARGV_ENV_BYTES (1U << 20)   /* argv and env of a command */
+#define LIMIT_COMMAND_ENV 1024            /* variables of a command */
 #define LIMIT_SANDBOX_ENV 256             /* variables of a sandbox */
 #define LIMIT_SANDBOX_ENV_BYTES (64U << 10)
 #define LIMIT_LABELS 32
