@@ -84,6 +84,9 @@ static void *run(void *arg)
 
     (void)event_base_dispatch(gateway->base);
     connection_free_all(gateway);
+    /* libevent closes and frees a bufferevent in the next pass of the loop. */
+    (void)event_del(gateway->wake);
+    (void)event_base_loop(gateway->base, EVLOOP_NONBLOCK);
     return NULL;
 }
 

@@ -128,6 +128,13 @@ void message_done(struct message *message)
     buf_done(&message->text);
 }
 
+/* A request line has two spaces; llhttp takes more of them in a row. */
+static bool is_extra_space(struct message *message, uint8_t byte)
+{
+    return byte == ' ' && message->parser.type == HTTP_REQUEST && !message->first_line_done &&
+           ++message->spaces > 2;
+}
+
 /*
  * llhttp tolerates folded lines, and old versions took a bare CR for the end of a line; another
  * parser on the way may not. Here every line ends in CRLF and begins with something visible.
@@ -141,7 +148,8 @@ static int scan(struct message *message, const uint8_t *data, size_t size)
 
         if (byte == 0 || after_cr != (byte == '\n'))
             return -EBADMSG;
-        if (message->line_size == 0 && (byte == ' ' || byte == '\t'))
+        if (is_extra_space(message, byte) ||
+            (message->line_size == 0 && (byte == ' ' || byte == '\t')))
             return -EBADMSG;
         message->last = byte;
         if (byte == '\r')
@@ -151,7 +159,8 @@ static int scan(struct message *message, const uint8_t *data, size_t size)
             continue;
         }
         if (message->line_size == 0)
-            return message->scanned == 2 ? -EBADMSG : 1;
+            return message->first_line_done ? 1 : -EBADMSG;
+        message->first_line_done = true;
         message->line_size = 0;
     }
     return 0;

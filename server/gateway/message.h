@@ -27,7 +27,9 @@ struct message {
     uint32_t start_size; /* of the target or the reason phrase, at the beginning of text */
     size_t scanned;      /* bytes of the head that were looked at */
     size_t line_size;    /* of the line that the scan is in */
+    unsigned spaces;     /* seen in the request line */
     uint8_t last;        /* byte of the scan */
+    bool first_line_done;
     bool in_value;
     bool head_done;
     bool done;     /* the whole message */
