@@ -2,7 +2,7 @@
 #pragma once
 
 #define LIMIT_REQUEST_BYTES (1U << 20)    /* a request message, unless its method says less */
-#define LIMIT_CALL_ARENA (8U << 20)       /* memory of one call */
+#define LIMIT_CALL_ARENA (32U << 20)      /* memory of one call */
 #define LIMIT_CALLS_RUNNING 4096          /* unary calls admitted at one time */
 #define LIMIT_STREAMS 32768               /* streams open at one time */
 #define LIMIT_WORKERS 64                  /* threads for what blocks */

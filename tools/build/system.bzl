@@ -5,6 +5,7 @@ _PKG_CONFIG = {
     "cap": (["libcap"], []),
     "cmocka": (["cmocka"], []),
     "crypto": (["libcrypto"], []),
+    "deflate": (["libdeflate"], []),
     # upb is linked by gRPC itself and used for reflection; it must be this very library. The
     # deadlock detector of abseil is switched off through its synchronization library.
     "grpc": (["grpc", "gpr"], ["-lgrpc", "-lgpr", "-lupb", "-labsl_synchronization"]),
