@@ -9,6 +9,7 @@ _PKG_CONFIG = {
     # upb is linked by gRPC itself and used for reflection; it must be this very library. The
     # deadlock detector of abseil is switched off through its synchronization library.
     "grpc": (["grpc", "gpr"], ["-lgrpc", "-lgpr", "-lupb", "-labsl_synchronization"]),
+    "jansson": (["jansson"], []),
     "libevent": (["libevent", "libevent_pthreads"], []),
     "protobuf_c": (["libprotobuf-c"], []),
     "seccomp": (["libseccomp"], []),
