@@ -397,7 +397,7 @@ struct status call_authorize(struct rpc_call *call)
 
     if (call->route->open)
         return STATUS_OK_VALUE;
-    return options->authorize(options->authorize_arg, call, call->local, &call->caller);
+    return options->authorize(options->context, call, call->local, &call->caller);
 }
 
 ProtobufCMessage *call_response(struct rpc_call *call)

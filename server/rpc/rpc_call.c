@@ -4,7 +4,13 @@
 #include <string.h>
 
 #include "server/rpc/call.h"
+#include "server/rpc/engine.h"
 #include "server/util/limits.h"
+
+void *rpc_call_context(const struct rpc_call *call)
+{
+    return call->listener->server->options.context;
+}
 
 struct arena *rpc_call_arena(struct rpc_call *call)
 {
