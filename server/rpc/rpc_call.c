@@ -47,9 +47,9 @@ const char *rpc_call_metadata(struct rpc_call *call, const char *name)
         if (grpc_slice_str_cmp(entry->key, name) != 0)
             continue;
         size_t size = GRPC_SLICE_LENGTH(entry->value);
-        char *copy = arena_alloc(rpc_call_arena(call), size + 1);
 
-        return copy ? memcpy(copy, GRPC_SLICE_START_PTR(entry->value), size) : NULL;
+        return memcpy(arena_alloc(rpc_call_arena(call), size + 1),
+                      GRPC_SLICE_START_PTR(entry->value), size);
     }
     return NULL;
 }
