@@ -38,5 +38,8 @@ struct fake_server;
 struct fake_server *fake_server_start(const struct fake_answer *answers, size_t count,
                                       const char **ret_target);
 
-/* Waits until the script is done and frees the server; ret_calls may be NULL. */
+/*
+ * Waits for the end of the calls that have begun and frees the server; ret_calls may be NULL. To be
+ * called when the client has had all its answers.
+ */
 void fake_server_stop(struct fake_server *server, struct fake_call ret_calls[FAKE_CALLS_MAX]);
