@@ -87,7 +87,10 @@ export class Files {
       makeParents: options.makeParents ?? false,
     };
     const once = async () => {
-      const { sizeBytes } = await this.#transport.upload(FileServiceService.write, messages(open, data), options);
+      const { sizeBytes } = await this.#transport.upload(FileServiceService.write, messages(open, data), {
+        ...options,
+        poison: { part: { $case: "open", value: open } },
+      });
       return { sizeBytes };
     };
     if (typeof data !== "string" && !(data instanceof Uint8Array)) return once();

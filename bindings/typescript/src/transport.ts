@@ -9,9 +9,11 @@ import {
   type ServiceError,
 } from "@grpc/grpc-js";
 import { randomUUID } from "node:crypto";
-import { abortError, fromServiceError, InvalidArgumentError, isRetryable, makeError } from "./errors.js";
+import { abortError, fromServiceError, InvalidArgumentError, isRetryable } from "./errors.js";
 import { backoffMs, sleep } from "./time.js";
+import { upload } from "./upload.js";
 import { VERSION } from "./version.js";
+import { Watchdog } from "./watchdog.js";
 
 /** What every call takes. */
 export interface RequestOptions {
@@ -162,84 +164,17 @@ export class Transport {
     }
   }
 
-  /** Sends a client stream once; ends early when the service answers before all was sent. */
-  upload<Q, R>(method: Method<Q, R>, messages: AsyncIterable<Q> | Iterable<Q>, options: RequestOptions): Promise<R> {
-    const { signal } = options;
-    return new Promise((resolve, reject) => {
-      if (signal?.aborted) return reject(abortError(signal));
-      const watchdog = new Watchdog(options.timeoutMs ?? this.timeoutMs, () => call.cancel());
-      const onAbort = () => call.cancel();
-      let settled = false;
-      let wake = () => {};
-      const call = this.#client.makeClientStreamRequest(
-        method.path,
-        method.requestSerialize,
-        method.responseDeserialize,
-        this.#metadata,
-        (error: ServiceError | null, response?: R) => {
-          settled = true;
-          watchdog.disarm();
-          wake();
-          signal?.removeEventListener("abort", onAbort);
-          if (error === null) resolve(response as R);
-          else if (signal?.aborted) reject(abortError(signal));
-          else reject(watchdog.fired ? watchdog.error() : fromServiceError(error));
-        },
-      );
-      call.on("error", () => undefined);
-      call.on("drain", () => wake());
-      signal?.addEventListener("abort", onAbort, { once: true });
-      const pump = async () => {
-        for await (const message of messages) {
-          if (settled) return;
-          if (call.write(message)) continue;
-          watchdog.arm();
-          await new Promise<void>((resume) => {
-            wake = resume;
-            if (settled) resume();
-          });
-          watchdog.disarm();
-        }
-        watchdog.arm();
-        call.end();
-      };
-      pump().catch((error: unknown) => {
-        // The source failed: the caller gets its error, and the service no half file.
-        reject(error);
-        call.cancel();
-      });
-    });
-  }
-}
-
-/** Bounds one wait at a time; the time in which the caller thinks is not counted. */
-class Watchdog {
-  fired = false;
-  #timer: NodeJS.Timeout | undefined;
-
-  constructor(
-    private readonly ms: number,
-    private readonly onFire: () => void,
-  ) {}
-
-  arm(): void {
-    this.disarm();
-    if (this.fired) return;
-    this.#timer = setTimeout(() => {
-      this.fired = true;
-      this.onFire();
-    }, this.ms);
-  }
-
-  disarm(): void {
-    clearTimeout(this.#timer);
-  }
-
-  error() {
-    return makeError(`The service did not answer within ${this.ms} ms.`, {
-      code: "DEADLINE_EXCEEDED",
-      retryable: true,
-    });
+  /**
+   * Sends a client stream once; ends early when the service answers before all was sent. An upload
+   * that is given up sends `poison`, which the service must refuse; upload.ts says why.
+   */
+  upload<Q, R>(
+    method: Method<Q, R>,
+    messages: AsyncIterable<Q>,
+    options: Pick<RequestOptions, "signal" | "timeoutMs"> & { poison: Q },
+  ): Promise<R> {
+    const { signal, poison, timeoutMs = this.timeoutMs } = options;
+    return upload({ client: this.#client, metadata: this.#metadata, method, messages, poison, signal, timeoutMs });
   }
 }
 
