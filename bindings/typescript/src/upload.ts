@@ -36,6 +36,7 @@ class Upload<Q, R> {
   /** Set when the answer came, the messages ended, or the upload was given up: nothing more is sent. */
   #over = false;
   #wake = () => {};
+  #sourceFailure: { error: unknown } | undefined;
 
   constructor(parts: UploadParts<Q, R>) {
     this.#parts = parts;
@@ -67,12 +68,11 @@ class Upload<Q, R> {
     // Reported below, or replaced by the reason for which the upload was given up.
     this.#answer.catch(() => undefined);
     try {
-      const pumping = this.#pump();
-      pumping.catch(() => undefined);
-      // The answer may come while the source has nothing to give.
-      await Promise.race([pumping, this.#answer]);
+      // Side by side: the answer may come while the source has nothing to give.
+      void this.#pump();
       return await this.#answer;
     } catch (error) {
+      if (this.#sourceFailure) throw this.#sourceFailure.error;
       if (signal?.aborted) throw abortError(signal);
       if (this.#watchdog.fired) throw this.#watchdog.error();
       throw error instanceof Error && "metadata" in error ? fromServiceError(error as ServiceError) : error;
@@ -89,9 +89,9 @@ class Upload<Q, R> {
         if (!this.#call.write(message)) await this.#drained();
       }
     } catch (error) {
+      this.#sourceFailure = { error };
       this.#abandon();
-      await this.#answer.catch(() => undefined);
-      throw error;
+      return;
     }
     if (this.#over) return;
     this.#over = true;
