@@ -42,7 +42,7 @@ try {
       received.push(chunk);
       process.stdout.write(`   ${since(began)}  ${chunk}`);
     },
-    onStderr: (chunk) => void process.stderr.write(chunk),
+    onStderr: (chunk) => process.stderr.write(chunk),
   });
   done(`${result.commandId} ended: ${result.exitCause}, exit code ${result.exitCode}`);
   check(result.exitCode === 0, "the program exits with 0");

@@ -42,12 +42,13 @@ export interface StartOptions {
 /** How a command is followed. */
 export interface OutputOptions {
   /**
-   * Called with every chunk of stdout as it comes, in order; the exact bytes. A promise it returns
-   * is awaited before more is read. When it throws, the command is cancelled and the error passed on.
+   * Called with every chunk of stdout as it comes, in order; the exact bytes, so that a character may
+   * be split over two chunks. What it returns is awaited before more is read. When it throws, the
+   * command is cancelled and the error passed on.
    */
-  onStdout?: (chunk: Buffer) => void | Promise<void>;
+  onStdout?: (chunk: Buffer) => unknown;
   /** As `onStdout`, for stderr. */
-  onStderr?: (chunk: Buffer) => void | Promise<void>;
+  onStderr?: (chunk: Buffer) => unknown;
   /** Aborting it cancels the command and rejects with a CancelledError once it is gone. */
   signal?: AbortSignal;
   /**

@@ -51,11 +51,12 @@ test("every resumed stream may be cut again, and frames may overlap what came be
     command: {
       run: (call: RunCall) => send(call, [started], { code: status.INTERNAL, details: "Received RST_STREAM" }),
       streamLogs: (call: LogsCall) => {
-        // One new byte at a time, behind up to three old ones.
+        // One new byte at a time, behind up to three old ones, behind a frame that is old as a whole.
         const { offset } = call.request;
         if (offset === TEXT.length) return send(call, [exited()]);
         const from = Math.max(0, offset - 3);
-        send(call, [output(from, TEXT.subarray(from, offset + 1))], unavailable());
+        const old = offset > 0 ? [output(0, TEXT.subarray(0, offset))] : [];
+        send(call, [...old, output(from, TEXT.subarray(from, offset + 1))], unavailable());
       },
     },
   });
