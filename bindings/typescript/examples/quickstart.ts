@@ -15,7 +15,7 @@ for step in ("reading", "thinking", "writing"):
     print(f"{step} ...", flush=True)
     rows.append(f"<li>{step}</li>")
     time.sleep(0.3)
-with open("/workspace/report.html", "w") as report:
+with open("report.html", "w") as report:
     report.write("<h1>Report</h1><ul>" + "".join(rows) + "</ul>\\n")
 print("report.html is written", flush=True)
 `;
@@ -33,18 +33,22 @@ try {
   done(`${sizeBytes} bytes`);
 
   // 02 - run
-  done = step("02 run");
+  console.log("02 run                        python main.py, its output as it comes:");
+  done = step("   its end");
   const began = performance.now();
   const received: Buffer[] = [];
+  let lineBegins = true;
   const result = await sandbox.commands.run("python main.py", {
     collect: [{ path: "/workspace/report.html", name: "report.html" }],
     onStdout: (chunk) => {
       received.push(chunk);
-      process.stdout.write(`   ${since(began)}  ${chunk}`);
+      if (lineBegins) process.stdout.write(`${since(began).padStart(28)}  | `);
+      process.stdout.write(chunk);
+      lineBegins = chunk.at(-1) === 0x0a;
     },
     onStderr: (chunk) => process.stderr.write(chunk),
   });
-  done(`${result.commandId} ended: ${result.exitCause}, exit code ${result.exitCode}`);
+  done(`${result.commandId} ${result.exitCause} with code ${result.exitCode}`);
   check(result.exitCode === 0, "the program exits with 0");
   check(received.length > 1, "its output came in pieces while it ran");
 
