@@ -25,7 +25,9 @@ const client = new CrowNest({ apiKey: process.env.CROWNEST_API_KEY });
 // 01 - create
 let done = step("01 create");
 const sandbox = await client.sandboxes.create({ template: "python" });
-done(`${sandbox.sandboxId} is ${sandbox.info.state}, template ${sandbox.info.templateDigest.slice(0, 19)}…`);
+done(
+  `${sandbox.sandboxId} is ${sandbox.info.state}, template ${sandbox.info.templateDigest.slice(0, 19)}…`,
+);
 
 try {
   done = step("   write main.py");
@@ -55,7 +57,14 @@ try {
   // 03 - collect
   done = step("03 collect");
   const artifacts = await sandbox.artifacts.list();
-  done(artifacts.map((artifact) => `${artifact.name} ${artifact.sizeBytes} bytes ${artifact.digest.slice(0, 19)}…`).join(", "));
+  done(
+    artifacts
+      .map(
+        (artifact) =>
+          `${artifact.name} ${artifact.sizeBytes} bytes ${artifact.digest.slice(0, 19)}…`,
+      )
+      .join(", "),
+  );
   const report = artifacts.find((artifact) => artifact.name === "report.html");
   check(report !== undefined, "report.html is an artifact");
 
@@ -63,14 +72,21 @@ try {
   const server = await sandbox.commands.start("exec python -m http.server 8080");
   const preview = await sandbox.previews.create({ port: 8080 });
   const page = await visit(preview, "report.html");
-  done(`${preview.url} answers ${page.status} with ${page.body.length} bytes (served by ${server.commandId})`);
+  done(
+    `${preview.url} answers ${page.status} with ${page.body.length} bytes (served by ${server.commandId})`,
+  );
   check(page.body.includes("<h1>Report</h1>"), "the preview shows the report");
-  check((await visit({ ...preview, headers: {} }, "report.html")).status === 401, "without its token it answers 401");
+  check(
+    (await visit({ ...preview, headers: {} }, "report.html")).status === 401,
+    "without its token it answers 401",
+  );
 
   // 04 - kill
   done = step("04 kill");
   await sandbox.kill();
-  done(`${sandbox.info.state}, cause ${sandbox.info.endCause}, ${(sandbox.info.cpuUsec / 1000).toFixed(0)} ms of CPU used`);
+  done(
+    `${sandbox.info.state}, cause ${sandbox.info.endCause}, ${(sandbox.info.cpuUsec / 1000).toFixed(0)} ms of CPU used`,
+  );
 
   done = step("   read again");
   const log: Buffer[] = [];
@@ -79,8 +95,14 @@ try {
   }
   const content = await sandbox.artifacts.download(report);
   done("its log and its artifact outlive the sandbox");
-  check(Buffer.concat(log).equals(Buffer.concat(received)), "the log is byte for byte what onStdout got");
-  check(`sha256:${createHash("sha256").update(content).digest("hex")}` === report.digest, "the artifact's digest matches");
+  check(
+    Buffer.concat(log).equals(Buffer.concat(received)),
+    "the log is byte for byte what onStdout got",
+  );
+  check(
+    `sha256:${createHash("sha256").update(content).digest("hex")}` === report.digest,
+    "the artifact's digest matches",
+  );
 
   console.log(`
 How to go on
@@ -110,7 +132,10 @@ function check(ok: boolean, what: string): asserts ok {
 }
 
 /** Fetches a page of a preview with its token, until the program behind the port answers. */
-async function visit(preview: CreatedPreview, path: string): Promise<{ status: number; body: string }> {
+async function visit(
+  preview: CreatedPreview,
+  path: string,
+): Promise<{ status: number; body: string }> {
   const url = new URL(path, preview.url);
   for (const deadline = Date.now() + 10_000; ; await delay(100)) {
     const page = await fetchLocal(url, preview.headers).catch((error: unknown) => {
@@ -122,7 +147,10 @@ async function visit(preview: CreatedPreview, path: string): Promise<{ status: n
 }
 
 /** As fetch, but names below `localhost` are this machine also where the resolver does not know. */
-function fetchLocal(url: URL, headers: Record<string, string>): Promise<{ status: number; body: string }> {
+function fetchLocal(
+  url: URL,
+  headers: Record<string, string>,
+): Promise<{ status: number; body: string }> {
   const hostname = url.hostname.endsWith(".localhost") ? "127.0.0.1" : url.hostname;
   return new Promise((resolve, reject) => {
     const request = httpGet(

@@ -124,14 +124,25 @@ export class Commands {
    * `SANDBOX_NOT_RUNNING`, `CWD_NOT_A_DIRECTORY`, `EXEC_FAILED`; CancelledError.
    */
   async run(command: string | readonly string[], options: RunOptions = {}): Promise<CommandResult> {
-    const request = { requestId: options.requestId ?? newRequestId(), command: this.#spec(command, options) };
+    const request = {
+      requestId: options.requestId ?? newRequestId(),
+      command: this.#spec(command, options),
+    };
     return this.#consume({ run: request }, options);
   }
 
   /** Starts a command and returns at once; `wait` and `logs` follow it. Errors as `run`. */
-  async start(command: string | readonly string[], options: StartOptions & RequestOptions = {}): Promise<Command> {
-    const request = { requestId: options.requestId ?? newRequestId(), command: this.#spec(command, options) };
-    return toCommand((await this.#transport.unary(CommandServiceService.start, request, options)).command);
+  async start(
+    command: string | readonly string[],
+    options: StartOptions & RequestOptions = {},
+  ): Promise<Command> {
+    const request = {
+      requestId: options.requestId ?? newRequestId(),
+      command: this.#spec(command, options),
+    };
+    return toCommand(
+      (await this.#transport.unary(CommandServiceService.start, request, options)).command,
+    );
   }
 
   /**
@@ -139,13 +150,18 @@ export class Commands {
    * both streams, 0 by default) goes into the callbacks and the result. Errors: NotFoundError
    * `COMMAND_NOT_FOUND`; InvalidArgumentError `OFFSET_BEYOND_END`; CancelledError.
    */
-  async wait(commandId: string, options: OutputOptions & { offset?: number } = {}): Promise<CommandResult> {
+  async wait(
+    commandId: string,
+    options: OutputOptions & { offset?: number } = {},
+  ): Promise<CommandResult> {
     return this.#consume({ commandId, offset: options.offset ?? 0 }, options);
   }
 
   /** Returns a command, running or ended. Errors: NotFoundError `COMMAND_NOT_FOUND`. */
   async get(commandId: string, options: RequestOptions = {}): Promise<Command> {
-    return toCommand((await this.#transport.unary(CommandServiceService.get, { commandId }, options)).command);
+    return toCommand(
+      (await this.#transport.unary(CommandServiceService.get, { commandId }, options)).command,
+    );
   }
 
   /** Lists the sandbox's commands, newest first. Errors: NotFoundError `SANDBOX_NOT_FOUND`. */
@@ -162,9 +178,15 @@ export class Commands {
    * connection breaks. The last event is `exited` once the command has ended. Errors: NotFoundError
    * `COMMAND_NOT_FOUND`; InvalidArgumentError `OFFSET_BEYOND_END`.
    */
-  async *logs(commandId: string, options: LogsOptions = {}): AsyncGenerator<LogEvent, void, undefined> {
+  async *logs(
+    commandId: string,
+    options: LogsOptions = {},
+  ): AsyncGenerator<LogEvent, void, undefined> {
     const source = { commandId, offset: options.offset ?? 0 };
-    for await (const event of follow(this.#transport, source, { follow: options.follow ?? false, signal: options.signal })) {
+    for await (const event of follow(this.#transport, source, {
+      follow: options.follow ?? false,
+      signal: options.signal,
+    })) {
       const visible = toLogEvent(event);
       if (visible) yield visible;
     }
@@ -175,7 +197,9 @@ export class Commands {
    * returned unchanged. Errors: NotFoundError `COMMAND_NOT_FOUND`.
    */
   async cancel(commandId: string, options: RequestOptions = {}): Promise<Command> {
-    return toCommand((await this.#transport.unary(CommandServiceService.cancel, { commandId }, options)).command);
+    return toCommand(
+      (await this.#transport.unary(CommandServiceService.cancel, { commandId }, options)).command,
+    );
   }
 
   #spec(command: string | readonly string[], options: StartOptions): CommandSpec {
@@ -196,11 +220,17 @@ export class Commands {
     const { signal } = options;
     if (signal?.aborted) throw abortError(signal);
     const collector = new Collector(options);
-    const canceller = new Canceller((id) => this.cancel(id), "run" in source ? undefined : source.commandId);
+    const canceller = new Canceller(
+      (id) => this.cancel(id),
+      "run" in source ? undefined : source.commandId,
+    );
     const onAbort = () => canceller.request();
     signal?.addEventListener("abort", onAbort, { once: true });
     try {
-      for await (const event of follow(this.#transport, source, { follow: true, signal: canceller.closed })) {
+      for await (const event of follow(this.#transport, source, {
+        follow: true,
+        signal: canceller.closed,
+      })) {
         if (event.$case === "started") canceller.started(event.value.command?.commandId);
         else await collector.take(event);
       }
@@ -369,4 +399,3 @@ class Tail {
     return Buffer.concat(this.#chunks.slice(this.#first), this.#size);
   }
 }
-

@@ -9,7 +9,13 @@ import {
   type ServiceError,
 } from "@grpc/grpc-js";
 import { randomUUID } from "node:crypto";
-import { abortError, fromServiceError, InvalidArgumentError, isRetryable } from "./errors.js";
+import {
+  abortError,
+  fromServiceError,
+  InvalidArgumentError,
+  isRetryable,
+  makeError,
+} from "./errors.js";
 import { backoffMs, sleep } from "./time.js";
 import { upload } from "./upload.js";
 import { VERSION } from "./version.js";
@@ -66,26 +72,47 @@ export class Transport {
   readonly maxRetries: number;
   readonly #client: Client;
   readonly #metadata = new Metadata();
+  #closed = false;
 
   constructor(config: TransportConfig) {
     this.timeoutMs = config.timeoutMs;
     this.maxRetries = config.maxRetries;
     const { address, tls } = parseUrl(config.url);
-    this.#client = new Client(address, tls ? credentials.createSsl() : credentials.createInsecure(), CHANNEL_OPTIONS);
+    this.#client = new Client(
+      address,
+      tls ? credentials.createSsl() : credentials.createInsecure(),
+      CHANNEL_OPTIONS,
+    );
     if (config.apiKey !== undefined) this.#metadata.set("authorization", `Bearer ${config.apiKey}`);
   }
 
   close(): void {
+    this.#closed = true;
     this.#client.close();
+  }
+
+  /** The channel; grpc-js would throw an error of its own from one that was closed. */
+  #open(): Client {
+    if (!this.#closed) return this.#client;
+    throw makeError("The client was closed.", {
+      code: "FAILED_PRECONDITION",
+      reason: "CLIENT_CLOSED",
+      admitted: "no",
+    });
   }
 
   /** Calls a unary method, again while that may help and the deadline allows it. */
   unary<Q, R>(method: Method<Q, R>, request: Q, options: RequestOptions = {}): Promise<R> {
-    return this.retrying(options, (deadline) => this.#unaryOnce(method, request, deadline, options.signal));
+    return this.retrying(options, (deadline) =>
+      this.#unaryOnce(method, request, deadline, options.signal),
+    );
   }
 
   /** Runs `attempt` until it succeeds, fails for good, or retries and deadline are used up. */
-  async retrying<T>(options: RequestOptions, attempt: (deadline: number, tries: number) => Promise<T>): Promise<T> {
+  async retrying<T>(
+    options: RequestOptions,
+    attempt: (deadline: number, tries: number) => Promise<T>,
+  ): Promise<T> {
     const deadline = Date.now() + (options.timeoutMs ?? this.timeoutMs);
     const maxRetries = options.maxRetries ?? this.maxRetries;
     for (let tries = 1; ; tries++) {
@@ -108,10 +135,15 @@ export class Transport {
     });
   }
 
-  #unaryOnce<Q, R>(method: Method<Q, R>, request: Q, deadline: number, signal?: AbortSignal): Promise<R> {
+  #unaryOnce<Q, R>(
+    method: Method<Q, R>,
+    request: Q,
+    deadline: number,
+    signal?: AbortSignal,
+  ): Promise<R> {
     return new Promise((resolve, reject) => {
       const onAbort = () => call.cancel();
-      const call = this.#client.makeUnaryRequest(
+      const call = this.#open().makeUnaryRequest(
         method.path,
         method.requestSerialize,
         method.responseDeserialize,
@@ -129,10 +161,14 @@ export class Transport {
   }
 
   /** Opens a server stream once and yields its messages; leaving the loop closes it. */
-  async *stream<Q, R>(method: Method<Q, R>, request: Q, options: StreamOptions): AsyncGenerator<R, void, undefined> {
+  async *stream<Q, R>(
+    method: Method<Q, R>,
+    request: Q,
+    options: StreamOptions,
+  ): AsyncGenerator<R, void, undefined> {
     const { signal } = options;
     if (signal?.aborted) throw abortError(signal);
-    const call: ClientReadableStream<R> = this.#client.makeServerStreamRequest(
+    const call: ClientReadableStream<R> = this.#open().makeServerStreamRequest(
       method.path,
       method.requestSerialize,
       method.responseDeserialize,
@@ -147,7 +183,8 @@ export class Transport {
     try {
       const messages = call[Symbol.asyncIterator]();
       for (let count = 0; ; count++) {
-        if (options.bounded === "all" || (options.bounded === "first" && count === 0)) watchdog.arm();
+        if (options.bounded === "all" || (options.bounded === "first" && count === 0))
+          watchdog.arm();
         const { done, value } = await messages.next();
         watchdog.disarm();
         if (done) return;
@@ -168,18 +205,30 @@ export class Transport {
    * Sends a client stream once; ends early when the service answers before all was sent. An upload
    * that is given up sends `poison`, which the service must refuse; upload.ts says why.
    */
-  upload<Q, R>(
+  async upload<Q, R>(
     method: Method<Q, R>,
     messages: AsyncIterable<Q>,
     options: Pick<RequestOptions, "signal" | "timeoutMs"> & { poison: Q },
   ): Promise<R> {
     const { signal, poison, timeoutMs = this.timeoutMs } = options;
-    return upload({ client: this.#client, metadata: this.#metadata, method, messages, poison, signal, timeoutMs });
+    return upload({
+      client: this.#open(),
+      metadata: this.#metadata,
+      method,
+      messages,
+      poison,
+      signal,
+      timeoutMs,
+    });
   }
 }
 
 function isServiceError(error: unknown): error is ServiceError {
-  return error instanceof Error && typeof (error as Partial<ServiceError>).code === "number" && "metadata" in error;
+  return (
+    error instanceof Error &&
+    typeof (error as Partial<ServiceError>).code === "number" &&
+    "metadata" in error
+  );
 }
 
 /** Where a url points: `http://host:port`, `https://host[:port]` or `unix:/path`. */
@@ -191,12 +240,16 @@ export function parseUrl(text: string): { address: string; tls: boolean } {
   } catch {
     // Reported below with the other shapes that are not taken.
   }
-  const extra = url && (url.pathname !== "/" || url.search || url.hash || url.username || url.password);
+  const extra =
+    url && (url.pathname !== "/" || url.search || url.hash || url.username || url.password);
   if (!url || extra || !url.hostname || (url.protocol !== "http:" && url.protocol !== "https:")) {
-    throw new InvalidArgumentError(`url must be http://host:port, https://host or unix:/path, not "${text}".`, {
-      code: "INVALID_ARGUMENT",
-      field: "url",
-    });
+    throw new InvalidArgumentError(
+      `url must be http://host:port, https://host or unix:/path, not "${text}".`,
+      {
+        code: "INVALID_ARGUMENT",
+        field: "url",
+      },
+    );
   }
   const tls = url.protocol === "https:";
   return { address: `${url.hostname}:${url.port || (tls ? "443" : "80")}`, tls };

@@ -3,7 +3,13 @@
 // Node's HTTP/2 ends a stream before it resets it, so cancelling an upload looks to the service like
 // its regular end, with the reset a moment behind: it would keep half a file as a whole one. An upload
 // that is given up therefore first sends a message that the contract forbids at that place.
-import type { Client, ClientWritableStream, Metadata, MethodDefinition, ServiceError } from "@grpc/grpc-js";
+import type {
+  Client,
+  ClientWritableStream,
+  Metadata,
+  MethodDefinition,
+  ServiceError,
+} from "@grpc/grpc-js";
 import { abortError, fromServiceError } from "./errors.js";
 import { Watchdog } from "./watchdog.js";
 
@@ -75,7 +81,9 @@ class Upload<Q, R> {
       if (this.#sourceFailure) throw this.#sourceFailure.error;
       if (signal?.aborted) throw abortError(signal);
       if (this.#watchdog.fired) throw this.#watchdog.error();
-      throw error instanceof Error && "metadata" in error ? fromServiceError(error as ServiceError) : error;
+      throw error instanceof Error && "metadata" in error
+        ? fromServiceError(error as ServiceError)
+        : error;
     } finally {
       this.#watchdog.disarm();
       signal?.removeEventListener("abort", onAbort);

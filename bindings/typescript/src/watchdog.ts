@@ -27,7 +27,6 @@ export class Watchdog {
   error() {
     return makeError(`The service did not answer within ${this.ms} ms.`, {
       code: "DEADLINE_EXCEEDED",
-      retryable: true,
     });
   }
 }

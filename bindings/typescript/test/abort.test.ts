@@ -3,7 +3,17 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { CancelledError } from "@crownest/sdk";
 import { ExitCause } from "#lib/gen/crownest/v1/command.js";
-import { commandMessage, exited, output, sandboxMessage, send, startFake, started, type LogsCall, type RunCall } from "./fake.js";
+import {
+  commandMessage,
+  exited,
+  output,
+  sandboxMessage,
+  send,
+  startFake,
+  started,
+  type LogsCall,
+  type RunCall,
+} from "./fake.js";
 
 const sandbox = { get: (_: unknown, reply: any) => reply(null, { sandbox: sandboxMessage() }) };
 
@@ -53,8 +63,14 @@ test("aborting run cancels the command, then rejects with the reason", async (t)
   const { fake, commands, state } = await endless();
   t.after(() => fake.stop());
   const abort = new AbortController();
-  const running = commands.run("x", { signal: abort.signal, onStdout: () => abort.abort(new Error("enough")) });
-  await assert.rejects(running, (error: CancelledError) => assertAborted(abort.signal)(error) && error.commandId === "cmd_1");
+  const running = commands.run("x", {
+    signal: abort.signal,
+    onStdout: () => abort.abort(new Error("enough")),
+  });
+  await assert.rejects(
+    running,
+    (error: CancelledError) => assertAborted(abort.signal)(error) && error.commandId === "cmd_1",
+  );
   assert.deepEqual(state.cancels, ["cmd_1"]);
 });
 
@@ -106,7 +122,8 @@ test("aborting logs ends the reading and leaves the command alone", async (t) =>
   t.after(() => fake.stop());
   const abort = new AbortController();
   await assert.rejects(async () => {
-    for await (const _ of commands.logs("cmd_1", { follow: true, signal: abort.signal })) abort.abort();
+    for await (const _ of commands.logs("cmd_1", { follow: true, signal: abort.signal }))
+      abort.abort();
   }, assertAborted(abort.signal));
   for await (const _ of commands.logs("cmd_1", { follow: true })) break;
   assert.deepEqual(state.cancels, []);
@@ -127,8 +144,14 @@ test("a unary call and the wait between its tries can be aborted", async (t) => 
   });
   const between = new AbortController();
   t.after(() => fake.stop());
-  await assert.rejects(fake.client.sandboxes.get("sbx_1", { signal: abort.signal }), assertAborted(abort.signal));
-  await assert.rejects(fake.client.sandboxes.kill("sbx_1", { signal: between.signal }), CancelledError);
+  await assert.rejects(
+    fake.client.sandboxes.get("sbx_1", { signal: abort.signal }),
+    assertAborted(abort.signal),
+  );
+  await assert.rejects(
+    fake.client.sandboxes.kill("sbx_1", { signal: between.signal }),
+    CancelledError,
+  );
   assert.equal(calls, 1);
 });
 
@@ -136,7 +159,8 @@ test("a callback's promise holds the stream back", async (t) => {
   const fake = await startFake({
     sandbox,
     command: {
-      run: (call: RunCall) => send(call, [started, output(0, Buffer.from("a")), output(1, Buffer.from("b")), exited()]),
+      run: (call: RunCall) =>
+        send(call, [started, output(0, Buffer.from("a")), output(1, Buffer.from("b")), exited()]),
     },
   });
   t.after(() => fake.stop());

@@ -11,10 +11,20 @@ import { CollectWhen } from "#lib/gen/crownest/v1/command.js";
 import { EndCause, SandboxState } from "#lib/gen/crownest/v1/sandbox.js";
 import { parseUrl } from "#lib/transport.js";
 import { VERSION } from "#lib/version.js";
-import { commandMessage, exited, sandboxMessage, send, startFake, started, type RunCall } from "./fake.js";
+import {
+  commandMessage,
+  exited,
+  sandboxMessage,
+  send,
+  startFake,
+  started,
+  type RunCall,
+} from "./fake.js";
 
 test("the version is package.json's", () => {
-  const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8"));
+  const { version } = JSON.parse(
+    readFileSync(new URL("../../package.json", import.meta.url), "utf8"),
+  );
   assert.equal(VERSION, version);
 });
 
@@ -22,9 +32,21 @@ test("urls", () => {
   assert.deepEqual(parseUrl("http://127.0.0.1:7070"), { address: "127.0.0.1:7070", tls: false });
   assert.deepEqual(parseUrl("http://[::1]:7070/"), { address: "[::1]:7070", tls: false });
   assert.deepEqual(parseUrl("http://nest"), { address: "nest:80", tls: false });
-  assert.deepEqual(parseUrl("https://nest.example.org"), { address: "nest.example.org:443", tls: true });
+  assert.deepEqual(parseUrl("https://nest.example.org"), {
+    address: "nest.example.org:443",
+    tls: true,
+  });
   assert.deepEqual(parseUrl("unix:/run/x.sock"), { address: "unix:/run/x.sock", tls: false });
-  for (const bad of ["", "localhost:7070", "ftp://x", "http://", "http://x/path", "http://u:p@x", "http://x?y", "unix:x"]) {
+  for (const bad of [
+    "",
+    "localhost:7070",
+    "ftp://x",
+    "http://",
+    "http://x/path",
+    "http://u:p@x",
+    "http://x?y",
+    "unix:x",
+  ]) {
     assert.throws(() => parseUrl(bad), InvalidArgumentError, bad);
   }
 });
@@ -55,10 +77,12 @@ test("the key goes along as a bearer token, also over a unix socket", async (t) 
   const folder = await mkdtemp(join(tmpdir(), "crownest-sdk-"));
   t.after(() => rm(folder, { recursive: true }));
   const seen: unknown[] = [];
-  const key = { whoAmI: (call: any, reply: any) => {
-    seen.push(call.metadata.get("authorization")[0]);
-    reply(null, { operator: seen.length > 1, projectId: "prj_1" });
-  } };
+  const key = {
+    whoAmI: (call: any, reply: any) => {
+      seen.push(call.metadata.get("authorization")[0]);
+      reply(null, { operator: seen.length > 1, projectId: "prj_1" });
+    },
+  };
   const tcp = await startFake({ key });
   const unix = await startFake({ key }, {}, `unix:${folder}/s`);
   t.after(() => Promise.all([tcp.stop(), unix.stop()]));
@@ -101,7 +125,10 @@ test("a command becomes the request that the contract asks for", async (t) => {
     cwd: "/tmp",
     user: "root",
     timeout: { seconds: 1, nanos: 500_000_000 },
-    collect: [{ path: "*.log", name: "" }, { path: "a", name: "b" }],
+    collect: [
+      { path: "*.log", name: "" },
+      { path: "a", name: "b" },
+    ],
     collectWhen: CollectWhen.ALWAYS,
   });
   assert.deepEqual(specs[1].argv, ["ls", "-l"]);
@@ -137,8 +164,16 @@ test("create sends ttl in seconds, resources, labels and env", async (t) => {
     env: { C: "d" },
   });
   assert.deepEqual(request.ttl, { seconds: 3, nanos: 0 });
-  assert.deepEqual(request.resources, { memoryBytes: 2 ** 33, cpuMillis: 0, maxProcesses: 0, diskBytes: 0 });
-  assert.deepEqual([request.template, request.labels, request.env], ["python", { a: "b" }, { C: "d" }]);
+  assert.deepEqual(request.resources, {
+    memoryBytes: 2 ** 33,
+    cpuMillis: 0,
+    maxProcesses: 0,
+    diskBytes: 0,
+  });
+  assert.deepEqual(
+    [request.template, request.labels, request.env],
+    ["python", { a: "b" }, { C: "d" }],
+  );
   assert.ok(sandbox instanceof Sandbox);
   assert.equal(sandbox.info.state, "RUNNING");
   assert.equal(sandbox.info.endCause, null);
@@ -151,7 +186,13 @@ test("await using kills the sandbox at the end of the block, also when it is lef
       create: (_: unknown, reply: any) => reply(null, { sandbox: sandboxMessage() }),
       kill: (call: any, reply: any) => {
         killed.push(call.request.sandboxId);
-        reply(null, { sandbox: sandboxMessage({ state: SandboxState.KILLED, endCause: EndCause.KILLED, endTime: new Date(0) }) });
+        reply(null, {
+          sandbox: sandboxMessage({
+            state: SandboxState.KILLED,
+            endCause: EndCause.KILLED,
+            endTime: new Date(0),
+          }),
+        });
       },
     },
   });
@@ -168,8 +209,23 @@ test("await using kills the sandbox at the end of the block, also when it is lef
   assert.equal(kept?.info.endCause, "KILLED");
 });
 
+test("a closed client refuses what is asked of it", async (t) => {
+  const fake = await startFake({
+    sandbox: { get: (_: unknown, reply: any) => reply(null, { sandbox: sandboxMessage() }) },
+  });
+  t.after(() => fake.stop());
+  const sandbox = await fake.client.sandboxes.get("sbx_1");
+  fake.client.close();
+  const closed = { code: "FAILED_PRECONDITION", reason: "CLIENT_CLOSED" };
+  await assert.rejects(sandbox.kill(), closed);
+  await assert.rejects(sandbox.commands.run("x"), closed);
+  await assert.rejects(sandbox.files.write("x", "y"), closed);
+});
+
 test("a program that is done exits though its client is still open", async (t) => {
-  const fake = await startFake({ key: { whoAmI: (_: unknown, reply: any) => reply(null, { projectId: "prj_1" }) } });
+  const fake = await startFake({
+    key: { whoAmI: (_: unknown, reply: any) => reply(null, { projectId: "prj_1" }) },
+  });
   t.after(() => fake.stop());
   const program = `
     const { CrowNest } = await import("@crownest/sdk");

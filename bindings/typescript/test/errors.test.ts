@@ -6,8 +6,14 @@ import * as sdk from "@crownest/sdk";
 import { rpcError, startFake } from "./fake.js";
 
 /** The error that a call gets when the service answers this. */
-async function errorFrom(answer: object, options: sdk.CrowNestOptions = {}): Promise<sdk.CrowNestError> {
-  const fake = await startFake({ sandbox: { get: (_: unknown, reply: any) => reply(answer) } }, options);
+async function errorFrom(
+  answer: object,
+  options: sdk.CrowNestOptions = {},
+): Promise<sdk.CrowNestError> {
+  const fake = await startFake(
+    { sandbox: { get: (_: unknown, reply: any) => reply(answer) } },
+    options,
+  );
   try {
     return await fake.client.sandboxes.get("sbx_1").then(
       () => assert.fail("it should fail"),
@@ -45,7 +51,12 @@ for (const [code, type] of CLASSES) {
 }
 
 test("all details are read from grpc-status-details-bin", async () => {
-  const metadata = { field: "command.cwd", retryable: "false", admitted: "no", remedy: "Name a directory." };
+  const metadata = {
+    field: "command.cwd",
+    retryable: "false",
+    admitted: "no",
+    remedy: "Name a directory.",
+  };
   const error = await errorFrom(
     rpcError(
       status.INVALID_ARGUMENT,

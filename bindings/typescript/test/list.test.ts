@@ -23,7 +23,10 @@ test("await gives the first page and where the next one begins", async (t) => {
   const { fake, requests } = await pages();
   t.after(() => fake.stop());
   const page = await fake.client.sandboxes.list({ pageSize: 2, state: "RUNNING" });
-  assert.deepEqual(page.map((sandbox) => sandbox.sandboxId), ["sbx_0", "sbx_1"]);
+  assert.deepEqual(
+    page.map((sandbox) => sandbox.sandboxId),
+    ["sbx_0", "sbx_1"],
+  );
   assert.equal(page.nextPageToken, "2");
   assert.equal(requests[0].pageSize, 2);
   assert.equal(requests[0].state, "SANDBOX_STATE_RUNNING");
@@ -38,18 +41,25 @@ test("for await walks through all pages", async (t) => {
   const ids = [];
   for await (const sandbox of fake.client.sandboxes.list()) ids.push(sandbox.sandboxId);
   assert.deepEqual(ids, ["sbx_0", "sbx_1", "sbx_2", "sbx_3", "sbx_4", "sbx_5"]);
-  assert.deepEqual(requests.map((request) => request.pageToken), ["", "2", "4"]);
+  assert.deepEqual(
+    requests.map((request) => request.pageToken),
+    ["", "2", "4"],
+  );
 });
 
 test("a loop that is left early asks for no more pages", async (t) => {
   const { fake, requests } = await pages();
   t.after(() => fake.stop());
-  for await (const sandbox of fake.client.sandboxes.list()) if (sandbox.sandboxId === "sbx_1") break;
+  for await (const sandbox of fake.client.sandboxes.list())
+    if (sandbox.sandboxId === "sbx_1") break;
   assert.equal(requests.length, 1);
 });
 
 test("an unknown state is refused here", async (t) => {
   const { fake } = await pages();
   t.after(() => fake.stop());
-  assert.throws(() => fake.client.sandboxes.list({ state: "DEAD" as "KILLED" }), InvalidArgumentError);
+  assert.throws(
+    () => fake.client.sandboxes.list({ state: "DEAD" as "KILLED" }),
+    InvalidArgumentError,
+  );
 });

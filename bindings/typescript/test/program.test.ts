@@ -3,7 +3,16 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { CrowNest } from "@crownest/sdk";
 import { EndCause, SandboxState } from "#lib/gen/crownest/v1/sandbox.js";
-import { artifactMessage, exited, output, sandboxMessage, send, startFake, started, type RunCall } from "./fake.js";
+import {
+  artifactMessage,
+  exited,
+  output,
+  sandboxMessage,
+  send,
+  startFake,
+  started,
+  type RunCall,
+} from "./fake.js";
 
 test("create, run, collect, kill", async (t) => {
   const calls: unknown[] = [];
@@ -15,7 +24,9 @@ test("create, run, collect, kill", async (t) => {
       },
       kill: (call: any, reply: any) => {
         calls.push(["kill", call.request.sandboxId]);
-        reply(null, { sandbox: sandboxMessage({ state: SandboxState.KILLED, endCause: EndCause.KILLED }) });
+        reply(null, {
+          sandbox: sandboxMessage({ state: SandboxState.KILLED, endCause: EndCause.KILLED }),
+        });
       },
     },
     command: {

@@ -4,7 +4,14 @@ import { test } from "node:test";
 import { status } from "@grpc/grpc-js";
 import { DeadlineError, InvalidArgumentError, UnavailableError } from "@crownest/sdk";
 import { backoffMs } from "#lib/time.js";
-import { artifactMessage, commandMessage, rpcError, sandboxMessage, startFake, unavailable } from "./fake.js";
+import {
+  artifactMessage,
+  commandMessage,
+  rpcError,
+  sandboxMessage,
+  startFake,
+  unavailable,
+} from "./fake.js";
 
 /** A handler that fails `times` times and keeps the request ids it saw. */
 function flaky(times: number, answer: object, failure: object = unavailable()) {
@@ -68,7 +75,10 @@ test("retries end after maxRetries", async (t) => {
 });
 
 test("UNAVAILABLE that is marked as not retryable is not tried again, nor are other codes", async (t) => {
-  const refusal = rpcError(status.UNAVAILABLE, "no", { reason: "HOST_BROKEN", metadata: { retryable: "false" } });
+  const refusal = rpcError(status.UNAVAILABLE, "no", {
+    reason: "HOST_BROKEN",
+    metadata: { retryable: "false" },
+  });
   const broken = flaky(99, {}, refusal);
   const invalid = flaky(99, {}, { code: status.INVALID_ARGUMENT, details: "no" });
   const fake = await startFake({ sandbox: { get: broken.handler, kill: invalid.handler } });
@@ -80,7 +90,11 @@ test("UNAVAILABLE that is marked as not retryable is not tried again, nor are ot
 });
 
 test("RetryInfo is obeyed, and not waited for beyond the deadline", async (t) => {
-  const soon = flaky(1, { sandbox: sandboxMessage() }, rpcError(status.UNAVAILABLE, "wait", {}, { retryMs: 400 }));
+  const soon = flaky(
+    1,
+    { sandbox: sandboxMessage() },
+    rpcError(status.UNAVAILABLE, "wait", {}, { retryMs: 400 }),
+  );
   const late = flaky(1, {}, rpcError(status.UNAVAILABLE, "wait", {}, { retryMs: 60_000 }));
   const fake = await startFake({ sandbox: { get: soon.handler, kill: late.handler } });
   t.after(() => fake.stop());
@@ -93,7 +107,10 @@ test("RetryInfo is obeyed, and not waited for beyond the deadline", async (t) =>
 });
 
 test("a request that is never answered ends at its deadline", async (t) => {
-  const fake = await startFake({ sandbox: { get: () => {} }, command: { run: () => {} } }, { timeoutMs: 150 });
+  const fake = await startFake(
+    { sandbox: { get: () => {} }, command: { run: () => {} } },
+    { timeoutMs: 150 },
+  );
   t.after(() => fake.stop());
   await assert.rejects(fake.client.sandboxes.get("sbx_1"), DeadlineError);
   await assert.rejects(fake.client.sandboxes.get("sbx_1", { timeoutMs: 20 }), DeadlineError);
@@ -126,7 +143,13 @@ test("a preview whose delete was answered into a broken connection counts as del
 });
 
 test("waits double up to 5 s, are spread, and never undercut the service's wish", () => {
-  for (const [failures, ceiling] of [[1, 100], [2, 200], [3, 400], [9, 5000], [50, 5000]] as const) {
+  for (const [failures, ceiling] of [
+    [1, 100],
+    [2, 200],
+    [3, 400],
+    [9, 5000],
+    [50, 5000],
+  ] as const) {
     const waits = Array.from({ length: 200 }, () => backoffMs(failures));
     assert.ok(Math.min(...waits) >= ceiling / 2 && Math.max(...waits) <= ceiling);
     assert.ok(Math.max(...waits) - Math.min(...waits) > ceiling / 10);

@@ -3,7 +3,13 @@ import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { test } from "node:test";
 import { status } from "@grpc/grpc-js";
-import { CancelledError, DeadlineError, InternalError, NotFoundError, QuotaError } from "@crownest/sdk";
+import {
+  CancelledError,
+  DeadlineError,
+  InternalError,
+  NotFoundError,
+  QuotaError,
+} from "@crownest/sdk";
 import { artifactMessage, rpcError, sandboxMessage, startFake, unavailable } from "./fake.js";
 
 const sandbox = { get: (_: unknown, reply: any) => reply(null, { sandbox: sandboxMessage() }) };
@@ -23,7 +29,8 @@ async function uploads(fail: () => object | null = () => null) {
         call.on("data", ({ part }: any) => {
           if (part.$case === "data") chunks.push(part.value);
           else if (open === undefined) open = part.value;
-          else refused = rpcError(status.INVALID_ARGUMENT, "opened twice", { reason: "PART_INVALID" });
+          else
+            refused = rpcError(status.INVALID_ARGUMENT, "opened twice", { reason: "PART_INVALID" });
         });
         call.on("end", () => {
           if (refused) return reply(refused);
@@ -43,13 +50,21 @@ test("text, bytes, streams and nothing are written whole", async (t) => {
   const big = Buffer.alloc(700_000, "abc");
   assert.deepEqual(await files.write("a", "ünï"), { sizeBytes: 5 });
   await files.write("b", big, { mode: 0o755, makeParents: true });
-  await files.write("c", (async function* () {
-    yield new Uint8Array([1]);
-    yield big;
-  })());
+  await files.write(
+    "c",
+    (async function* () {
+      yield new Uint8Array([1]);
+      yield big;
+    })(),
+  );
   await files.write("d", "");
   assert.equal(seen[0]?.bytes.toString(), "ünï");
-  assert.deepEqual(seen[1]?.open, { sandboxId: "sbx_1", path: "b", mode: 0o755, makeParents: true });
+  assert.deepEqual(seen[1]?.open, {
+    sandboxId: "sbx_1",
+    path: "b",
+    mode: 0o755,
+    makeParents: true,
+  });
   assert.deepEqual(seen[1]?.bytes, big);
   assert.ok(Math.max(...(seen[1]?.chunks ?? [])) <= 256 * 1024);
   assert.deepEqual(seen[2]?.bytes, Buffer.concat([Buffer.from([1]), big]));
@@ -63,9 +78,15 @@ test("a write is sent again after a break, but a stream only once", async (t) =>
   await files.write("a", "x");
   assert.equal(seen.length, 1);
   failures = 1;
-  await assert.rejects(files.write("a", (async function* () {
-    yield Buffer.from("x");
-  })()), { code: "UNAVAILABLE" });
+  await assert.rejects(
+    files.write(
+      "a",
+      (async function* () {
+        yield Buffer.from("x");
+      })(),
+    ),
+    { code: "UNAVAILABLE" },
+  );
 });
 
 test("a source that fails leaves no file and passes its error on", async (t) => {
@@ -78,7 +99,10 @@ test("a source that fails leaves no file and passes its error on", async (t) => 
   })();
   await assert.rejects(files.write("a", source), (error) => error === mine);
   await files.write("b", "whole");
-  assert.deepEqual(seen.map((file) => file.open.path), ["b"]);
+  assert.deepEqual(
+    seen.map((file) => file.open.path),
+    ["b"],
+  );
 });
 
 test("an upload whose source is silent can be aborted, and leaves no file", async (t) => {
@@ -122,7 +146,16 @@ test("a file is read as text, bytes and chunks, from the start again after a bre
       },
       list: (_: unknown, reply: any) =>
         reply(null, {
-          entries: [{ name: "a", type: "FILE_TYPE_SYMLINK", sizeBytes: 0, mode: 0o777, modifyTime: new Date(1000), rawName: Buffer.alloc(0) }],
+          entries: [
+            {
+              name: "a",
+              type: "FILE_TYPE_SYMLINK",
+              sizeBytes: 0,
+              mode: 0o777,
+              modifyTime: new Date(1000),
+              rawName: Buffer.alloc(0),
+            },
+          ],
           truncated: true,
         }),
     },
@@ -138,7 +171,14 @@ test("a file is read as text, bytes and chunks, from the start again after a bre
   assert.equal(await files.read("f", { maxBytes: 6 }), "hällo");
   const { entries, truncated } = await files.list();
   assert.deepEqual(entries, [
-    { name: "a", rawName: null, type: "SYMLINK", sizeBytes: 0, mode: 0o777, modifyTime: new Date(1000) },
+    {
+      name: "a",
+      rawName: null,
+      type: "SYMLINK",
+      sizeBytes: 0,
+      mode: 0o777,
+      modifyTime: new Date(1000),
+    },
   ]);
   assert.equal(truncated, true);
 });
@@ -152,10 +192,14 @@ async function downloads(piece: number, digest = DIGEST, content = CONTENT) {
   const fake = await startFake({
     sandbox,
     artifact: {
-      get: (_: unknown, reply: any) => reply(null, { artifact: artifactMessage({ sizeBytes: content.length, digest }) }),
+      get: (_: unknown, reply: any) =>
+        reply(null, { artifact: artifactMessage({ sizeBytes: content.length, digest }) }),
       list: (call: any, reply: any) => {
         assert.equal(call.request.sandboxId, "sbx_1");
-        reply(null, { artifacts: [artifactMessage({ sizeBytes: content.length, digest, commandId: "" })], nextPageToken: "" });
+        reply(null, {
+          artifacts: [artifactMessage({ sizeBytes: content.length, digest, commandId: "" })],
+          nextPageToken: "",
+        });
       },
       download: (call: any) => {
         const { offset } = call.request;
@@ -195,13 +239,18 @@ test("an empty artifact and one too large for memory", async (t) => {
   assert.equal((await empty.artifacts.download("art_1")).length, 0);
   const { fake, artifacts } = await downloads(99);
   t.after(() => fake.stop());
-  await assert.rejects(artifacts.download("art_1", { maxBytes: 3 }), { reason: "TOO_LARGE_FOR_MEMORY" });
+  await assert.rejects(artifacts.download("art_1", { maxBytes: 3 }), {
+    reason: "TOO_LARGE_FOR_MEMORY",
+  });
 });
 
 test("an artifact that is gone is not asked for again", async (t) => {
   let calls = 0;
   const gone = rpcError(status.NOT_FOUND, "gone", { reason: "ARTIFACT_NOT_FOUND" });
-  const fake = await startFake({ sandbox, artifact: { download: (call: any) => (calls++, call.emit("error", gone)) } });
+  const fake = await startFake({
+    sandbox,
+    artifact: { download: (call: any) => (calls++, call.emit("error", gone)) },
+  });
   t.after(() => fake.stop());
   const { artifacts } = await fake.client.sandboxes.get("sbx_1");
   const artifact = { ...artifactMessage(), createTime: new Date(), commandId: null };
