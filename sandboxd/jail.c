@@ -15,7 +15,7 @@
 #include "sandboxd/caps.h"
 #include "sandboxd/cgroup.h"
 #include "sandboxd/dev.h"
-#include "sandboxd/init/fds.h"
+#include "sandboxd/init/start.h"
 #include "sandboxd/io.h"
 #include "sandboxd/mounts.h"
 #include "sandboxd/net.h"
@@ -188,7 +188,7 @@ static _Noreturn void child_main(struct build *b)
 static int build_cgroups(struct build *b, struct sd_err *err)
 {
     const struct jail_spec *spec = b->spec;
-    uid_t init = spec->base + POLICY_INSIDE_INIT;
+    uid_t init = spec->base + NEST_INIT_ID;
     int error = cgroup_create(spec->id, &spec->limits, init, init, err);
     if (error == 0) {
         /* The child inherits the builder's groups: it never runs an instruction outside them. */

@@ -10,8 +10,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "sandboxd/init/start.h"
 #include "sandboxd/io.h"
-#include "sandboxd/policy.h"
 
 #define NUMBER_SIZE 24
 
@@ -25,7 +25,7 @@ struct layer_dir {
 static const struct layer_dir LAYER_DIRS[] = {
     {"data", 0755, 0},      {"work", 0700, 0},     {"shm", 01777, 0},
     {"data/proc", 0555, 0}, {"data/dev", 0755, 0}, {"data/sys", 0555, 0},
-    {"data/tmp", 01777, 0}, {"data/run", 0755, 0}, {"data/workspace", 0755, POLICY_INSIDE_USER},
+    {"data/tmp", 01777, 0}, {"data/run", 0755, 0}, {"data/workspace", 0755, NEST_USER_ID},
 };
 
 int mounts_make_stage(const char *path, struct sd_err *err)

@@ -11,10 +11,7 @@
 #include "sandboxd/wire.h"
 
 #define POLICY_UIDS_PER_SANDBOX 65536U
-/* Ids inside a sandbox. nest-init's is one that no command ever has. */
-#define POLICY_INSIDE_USER 1000U
 #define POLICY_INSIDE_TTY_GROUP 5U
-#define POLICY_INSIDE_INIT 65533U
 
 struct sd_policy {
     uint32_t uid_base; /* sandbox slot n owns [uid_base + n * 65536, + 65536) */

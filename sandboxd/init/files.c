@@ -142,20 +142,59 @@ static int write_all(int fd, const void *data, size_t size)
     return 0;
 }
 
-static int copy(int from, int to, uint64_t *ret_copied)
+/* Reads exactly size bytes; a pipe that ends before them is the server's way to give up. */
+static int read_whole(int pipe, void *data, size_t size)
+{
+    char *at = data;
+    while (size > 0) {
+        ssize_t got = read_pipe(pipe, at, size);
+        if (got <= 0) {
+            return got < 0 ? (int)got : -ECANCELED;
+        }
+        at += got;
+        size -= (size_t)got;
+    }
+    return 0;
+}
+
+static int copy_chunk(int from, int to, uint32_t size)
 {
     static char chunk[CHUNK];
-    uint64_t copied = 0;
-    ssize_t got;
-    while ((got = read_pipe(from, chunk, sizeof(chunk))) > 0) {
+    while (size > 0) {
+        ssize_t got = read_pipe(from, chunk, size < sizeof(chunk) ? size : sizeof(chunk));
+        if (got <= 0) {
+            return got < 0 ? (int)got : -ECANCELED;
+        }
         int error = write_all(to, chunk, (size_t)got);
         if (error < 0) {
             return error;
         }
-        copied += (uint64_t)got;
+        size -= (uint32_t)got;
     }
-    *ret_copied = copied;
-    return (int)got;
+    return 0;
+}
+
+static int copy(int from, int to, uint64_t *ret_copied)
+{
+    uint64_t copied = 0;
+    for (;;) {
+        uint32_t size;
+        int error = read_whole(from, &size, sizeof(size));
+        if (error == 0 && size > NEST_CHUNK_MAX) {
+            error = -EPROTO;
+        }
+        if (error == 0) {
+            error = copy_chunk(from, to, size);
+        }
+        if (error < 0) {
+            return error;
+        }
+        copied += size;
+        if (size == 0) {
+            *ret_copied = copied;
+            return 0;
+        }
+    }
 }
 
 static int make_temporary(int dir, mode_t mode, char ret_name[TEMPORARY_SIZE])

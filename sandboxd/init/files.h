@@ -18,7 +18,10 @@ int files_set_deadline(unsigned int seconds);
  */
 int files_read(const struct nest_file *file, uint64_t *ret_size, int *ret_fd);
 
-/* Reads the pipe to its end into a new file, which then takes the place of the old one. */
+/*
+ * Reads the chunks of the pipe into a new file, which at their end takes the place of the old one.
+ * Whatever goes wrong, nothing is left behind.
+ */
 int files_write(const struct nest_file *file, int pipe, uint64_t *ret_written);
 
 /* Writes one record for each entry but "." and "..", in no order. */

@@ -19,15 +19,14 @@
 #include <unistd.h>
 
 #include "sandboxd/init/command.h"
-#include "sandboxd/init/fds.h"
 #include "sandboxd/init/nest.h"
 #include "sandboxd/init/spawn.h"
+#include "sandboxd/init/start.h"
 #include "sandboxd/init/worker.h"
 
 #define MAX_EVENTS 32
 #define NUMBER_CONTROL UINT64_MAX
 #define NUMBER_SIGNALS (UINT64_MAX - 1)
-#define USER_ID 1000
 
 static int loop = -1;
 static int signals = -1;
@@ -47,7 +46,7 @@ int nest_user_ids(uint32_t user, uid_t *ret_uid)
     if (user != NEST_USER && user != NEST_ROOT) {
         return -EINVAL;
     }
-    *ret_uid = user == NEST_ROOT ? 0 : USER_ID;
+    *ret_uid = user == NEST_ROOT ? 0 : NEST_USER_ID;
     return 0;
 }
 

@@ -18,8 +18,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "sandboxd/init/fds.h"
 #include "sandboxd/init/nest.h"
+#include "sandboxd/init/start.h"
 
 #define GROUP_NAME_SIZE 32
 #define BLOB_SEALS (F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW)

@@ -12,10 +12,10 @@
 #include "sandboxd/init/connect.h"
 #include "sandboxd/init/files.h"
 #include "sandboxd/init/glob.h"
+#include "sandboxd/init/start.h"
 
 /* A pipe whose other end does not move, or a directory without end, holds a worker so long. */
 #define DEADLINE_S 60
-#define USER_ID 1000
 
 struct worker {
     pid_t pid; /* 0 = free */
@@ -29,9 +29,25 @@ static int drop_rights(void)
 {
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
     struct __user_cap_data_struct none[2] = {{0}};
-    setfsgid(USER_ID);
-    setfsuid(USER_ID);
+    setfsgid(NEST_USER_ID);
+    setfsuid(NEST_USER_ID);
     return syscall(SYS_capset, &header, none) < 0 ? -errno : 0;
+}
+
+/*
+ * Keeps the control socket and what came with the request. Of all else nest-init holds the last
+ * copies, such as the ends of commands' input, which must end when nest-init closes them.
+ */
+static int keep_fds(struct nest_message *m)
+{
+    const int kept = NEST_FD_CONTROL + 1;
+    if (m->fd >= 0 && m->fd != kept) {
+        if (dup2(m->fd, kept) < 0) {
+            return -errno;
+        }
+        m->fd = kept;
+    }
+    return syscall(SYS_close_range, m->fd >= 0 ? kept + 1 : kept, ~0U, 0) < 0 ? -errno : 0;
 }
 
 static int operate(struct nest_message *m, struct nest_reply *reply, int *ret_fd)
@@ -65,6 +81,9 @@ static _Noreturn void worker_main(struct nest_message *m)
     reply.error = files_set_deadline(DEADLINE_S);
     if (reply.error == 0) {
         reply.error = drop_rights();
+    }
+    if (reply.error == 0) {
+        reply.error = keep_fds(m);
     }
     if (reply.error == 0) {
         reply.error = operate(m, &reply, &fd);

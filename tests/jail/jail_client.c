@@ -492,16 +492,30 @@ struct feed {
     size_t size;
 };
 
+/* Returns false when the reader has given up: its reply says why. */
+static bool put(int fd, const void *data, size_t size)
+{
+    const char *at = data;
+    while (size > 0) {
+        ssize_t written = write(fd, at, size);
+        if (written < 0) {
+            return false;
+        }
+        at += written;
+        size -= (size_t)written;
+    }
+    return true;
+}
+
 static void *feed(void *context)
 {
     struct feed *f = context;
-    while (f->size > 0) {
-        ssize_t put = write(f->fd, f->data, f->size);
-        if (put < 0) {
-            break; /* the reader has given up: its reply says why */
-        }
-        f->data += put;
-        f->size -= (size_t)put;
+    bool more = true;
+    while (more) {
+        uint32_t size = f->size < NEST_CHUNK_MAX ? (uint32_t)f->size : NEST_CHUNK_MAX;
+        more = put(f->fd, &size, sizeof(size)) && put(f->fd, f->data, size) && size > 0;
+        f->data += size;
+        f->size -= size;
     }
     close(f->fd);
     return NULL;

@@ -1,4 +1,4 @@
-/* The descriptors with which nest-init is started. */
+/* How sandboxd starts nest-init: its descriptors, and the ids that both know. */
 #pragma once
 
 enum nest_fd {
@@ -8,5 +8,6 @@ enum nest_fd {
     NEST_FD_COUNT
 };
 
-/* nest-init's own id inside, which no command ever has. */
-#define NEST_INIT_ID 65533
+/* Ids inside: of plain commands, and nest-init's own, which no command ever has. */
+#define NEST_USER_ID 1000U
+#define NEST_INIT_ID 65533U
