@@ -19,7 +19,7 @@ static void answer(struct rpc_call *call)
 
     if (status_is_ok(&status)) {
         response = call_response(call);
-        status = response ? call->route->bidi(call, request, response) : call_out_of_memory();
+        status = call->route->bidi(call, request, response);
     }
     if (status_is_ok(&status))
         call_send(call, call_pack(response), 0, on_answered);

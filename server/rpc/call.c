@@ -397,7 +397,7 @@ struct status call_authorize(struct rpc_call *call)
 
     if (call->route->open)
         return STATUS_OK_VALUE;
-    return options->authorize(options->authorize_arg, call, call->local, &call->caller);
+    return options->authorize(options->context, call, call->local, &call->caller);
 }
 
 ProtobufCMessage *call_response(struct rpc_call *call)
@@ -405,8 +405,7 @@ ProtobufCMessage *call_response(struct rpc_call *call)
     const ProtobufCMessageDescriptor *type = call->route->method->output;
     ProtobufCMessage *message = arena_alloc(rpc_call_arena(call), type->sizeof_message);
 
-    if (message)
-        type->message_init(message);
+    type->message_init(message);
     return message;
 }
 
@@ -419,10 +418,4 @@ grpc_byte_buffer *call_pack(const ProtobufCMessage *message)
 
     grpc_slice_unref(slice);
     return buffer;
-}
-
-struct status call_out_of_memory(void)
-{
-    return status_error(STATUS_RESOURCE_EXHAUSTED, "CALL_TOO_LARGE",
-                        "the call needs more memory than one call may have");
 }

@@ -100,7 +100,6 @@ struct status call_decode(struct rpc_call *call, ProtobufCMessage **ret_message)
 /* Takes the received bytes out of gRPC's buffer; REQUEST_TOO_LARGE beyond the method's bound. */
 struct status call_take_message(struct rpc_call *call);
 void call_drop_message(struct rpc_call *call);
-/* An initialised response in the arena, or NULL. */
+/* An initialised response in the arena. */
 ProtobufCMessage *call_response(struct rpc_call *call);
 grpc_byte_buffer *call_pack(const ProtobufCMessage *message);
-struct status call_out_of_memory(void);

@@ -9,9 +9,7 @@ static void on_message(struct rpc_call *call, bool ok);
 static void finish(struct rpc_call *call)
 {
     ProtobufCMessage *response = call_response(call);
-    struct status status =
-        response ? call->route->handler.client_stream->finish(call, call->state, response)
-                 : call_out_of_memory();
+    struct status status = call->route->handler.client_stream->finish(call, call->state, response);
 
     call_finish(call, &status, status_is_ok(&status) ? call_pack(response) : NULL);
 }

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "server/rpc/utf8.h"
+#include "server/util/utf8.h"
 
 /* Deeper than any message of the contract; protobuf-c itself recurses without a bound. */
 #define DECODE_DEPTH 16
@@ -44,7 +44,7 @@ static bool text_ok(struct bytes text)
 {
     if (text.size && memchr(text.data, '\0', text.size))
         return false;
-    return utf8_valid_prefix(text) == text.size;
+    return utf8_valid(text);
 }
 
 /* A value that may hold text: it waits on the walk's own stack instead of the C stack. */

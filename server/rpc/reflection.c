@@ -103,8 +103,6 @@ static struct status refuse(struct rpc_call *call, Response *response, int code,
 {
     Grpc__Reflection__V1__ErrorResponse *error = arena_alloc(rpc_call_arena(call), sizeof(*error));
 
-    if (!error)
-        return call_out_of_memory();
     grpc__reflection__v1__error_response__init(error);
     error->error_code = code;
     error->error_message = (char *)(uintptr_t)what;
@@ -159,8 +157,6 @@ static struct status answer_file(struct rpc_call *call, const struct upb_FileDef
     Grpc__Reflection__V1__FileDescriptorResponse *answer = arena_alloc(arena, sizeof(*answer));
     ProtobufCBinaryData *list = arena_alloc(arena, count * sizeof(*list));
 
-    if (!answer || !list)
-        return call_out_of_memory();
     grpc__reflection__v1__file_descriptor_response__init(answer);
     answer->file_descriptor_proto = list;
     for (int i = index; i >= 0; i--)
@@ -215,24 +211,18 @@ static struct status answer_services(struct rpc_call *call, Response *response)
     Grpc__Reflection__V1__ListServiceResponse *answer = arena_alloc(arena, sizeof(*answer));
     Grpc__Reflection__V1__ServiceResponse **list = arena_alloc(arena, ROUTE_COUNT * sizeof(*list));
 
-    if (!answer || !list)
-        return call_out_of_memory();
     grpc__reflection__v1__list_service_response__init(answer);
     answer->service = list;
     /* Methods are sorted by path: those of one service stand together. */
     for (unsigned i = 0; i < ROUTE_COUNT; i++) {
         struct bytes name = service_of(&routes[i]);
-        Grpc__Reflection__V1__ServiceResponse *service;
 
         if (i && same_service(&routes[i - 1], &routes[i]))
             continue;
-        service = arena_alloc(arena, sizeof(*service));
-        char *copy = arena_alloc(arena, name.size + 1);
+        Grpc__Reflection__V1__ServiceResponse *service = arena_alloc(arena, sizeof(*service));
 
-        if (!service || !copy)
-            return call_out_of_memory();
         grpc__reflection__v1__service_response__init(service);
-        service->name = memcpy(copy, name.data, name.size);
+        service->name = memcpy(arena_alloc(arena, name.size + 1), name.data, name.size);
         list[answer->n_service++] = service;
     }
     response->message_response_case =

@@ -4,7 +4,13 @@
 #include <string.h>
 
 #include "server/rpc/call.h"
+#include "server/rpc/engine.h"
 #include "server/util/limits.h"
+
+void *rpc_call_context(const struct rpc_call *call)
+{
+    return call->listener->server->options.context;
+}
 
 struct arena *rpc_call_arena(struct rpc_call *call)
 {
@@ -41,9 +47,9 @@ const char *rpc_call_metadata(struct rpc_call *call, const char *name)
         if (grpc_slice_str_cmp(entry->key, name) != 0)
             continue;
         size_t size = GRPC_SLICE_LENGTH(entry->value);
-        char *copy = arena_alloc(rpc_call_arena(call), size + 1);
 
-        return copy ? memcpy(copy, GRPC_SLICE_START_PTR(entry->value), size) : NULL;
+        return memcpy(arena_alloc(rpc_call_arena(call), size + 1),
+                      GRPC_SLICE_START_PTR(entry->value), size);
     }
     return NULL;
 }

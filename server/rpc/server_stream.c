@@ -27,9 +27,7 @@ static grpc_byte_buffer *pull(struct rpc_call *call)
     grpc_byte_buffer *message = NULL;
     struct status status = STATUS_OK_VALUE;
 
-    switch (response
-                ? call->route->handler.server_stream->pull(call, call->state, response, &status)
-                : RPC_PULL_END) {
+    switch (call->route->handler.server_stream->pull(call, call->state, response, &status)) {
     case RPC_PULL_MESSAGE:
         message = call_pack(response);
         break;
@@ -40,7 +38,7 @@ static grpc_byte_buffer *pull(struct rpc_call *call)
         call->end_status = malloc(sizeof(*call->end_status));
         if (!call->end_status)
             abort();
-        *call->end_status = response ? status : call_out_of_memory();
+        *call->end_status = status;
         break;
     }
     arena_reset(rpc_call_arena(call));

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "private/google_rpc.pb-c.h"
-#include "server/rpc/utf8.h"
+#include "server/util/utf8.h"
 
 #define ERROR_DOMAIN "crownest"
 #define PACKED_SIZE 1024 /* more than the bounded strings of a status can fill */
@@ -123,7 +123,11 @@ static grpc_slice pack_status(const struct status *status, const struct details 
 /* Bounded strings may have been cut within a character, and proto3 clients refuse such text. */
 static void cut_to_utf8(char *text)
 {
-    text[utf8_valid_prefix(bytes_of_string(text))] = '\0';
+    size_t size = strlen(text);
+
+    while (!utf8_valid(bytes_of(text, size)))
+        size--;
+    text[size] = '\0';
 }
 
 void status_wire_make(const struct status *status, const char *request_id,

@@ -15,8 +15,7 @@ static void work(struct rpc_call *call)
         status = call_decode(call, &request);
     if (status_is_ok(&status)) {
         response = call_response(call);
-        status =
-            response ? call->route->handler.unary(call, request, response) : call_out_of_memory();
+        status = call->route->handler.unary(call, request, response);
     }
     call_finish(call, &status, status_is_ok(&status) ? call_pack(response) : NULL);
 }

@@ -119,7 +119,8 @@ static void test_slow_answer(void **state)
     (void)state;
     start(short_answer, app_mute);
     expect_status(ask(&harness, "GET / HTTP/1.1\r\n" WITH_TOKEN "\r\n"), "504");
-    harness.app = app_half;
+    harness_stop(&harness);
+    start(short_answer, app_half);
     char *answer = ask(&harness, "GET / HTTP/1.1\r\n" WITH_TOKEN "\r\n");
 
     assert_string_equal(answer + strlen(answer) - 4, "half");
