@@ -1,0 +1,116 @@
+/*
+ * What crownestd and nest-init say to each other over the sandbox's control socket (unix
+ * SOCK_SEQPACKET). nest-init lives in a hostile place: crownestd checks the size, the op, the
+ * serial and the number of descriptors of all it gets, and believes none of the numbers.
+ *
+ * Each request gets one reply with its serial; NEST_SPAWN is followed by a NEST_EXITED event that
+ * nest-init repeats to every new peer until NEST_ACK.
+ *
+ * A command is a process tree in a cgroup of its own. When its first process exits, whatever is
+ * left of the tree is killed, and only then NEST_EXITED is sent: so its output has an end.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#define NEST_WIRE_VERSION 1
+#define NEST_PATH_MAX 4096                 /* bytes with the NUL */
+#define NEST_MAX_COMMANDS 1024             /* alive or not yet acknowledged */
+#define NEST_SPAWN_BLOB_MAX (1280U * 1024) /* argv and env, with their NULs */
+#define NEST_NAME_MAX 256
+#define NEST_MAX_WORKERS 64 /* file operations under way; more get -EBUSY */
+
+enum nest_op {
+    NEST_HELLO = 1, /* reply: the jail is up */
+    NEST_SPAWN,     /* starts a command; in: [blob memfd]; reply out: [stdout, stderr, stdin] */
+    NEST_SIGNAL,    /* sends a signal to each process of a command */
+    NEST_KILL,      /* kills each process of a command; NEST_EXITED follows */
+    NEST_ACK,       /* forgets an exited command */
+    NEST_READ,      /* opens a regular file for reading; reply out: [file] */
+    NEST_WRITE,     /* writes a file whole from a pipe, see below; in: [pipe]; replies at its end */
+    NEST_LIST,      /* writes struct nest_entry records of a directory; in: [pipe]; then replies */
+    NEST_GLOB,      /* writes matching paths as struct nest_entry; in: [pipe]; then replies */
+    NEST_CONNECT,   /* connects to a port on the sandbox's loopback; reply out: [socket] */
+    NEST_EXITED,    /* event: a command has ended and no process of it is left */
+    NEST_OP_COUNT
+};
+
+enum nest_user { NEST_USER = 1, NEST_ROOT };
+
+enum nest_file_flag {
+    NEST_NO_SYMLINKS = 1,  /* NEST_READ: no component may be a symlink */
+    NEST_MAKE_PARENTS = 2, /* NEST_WRITE: makes missing directories, 0755 */
+};
+
+/* Which step of a spawn failed: says which field of the request is at fault. */
+enum nest_step {
+    NEST_STEP_NONE,
+    NEST_STEP_INIT, /* no room, no pipe, no cgroup: not the caller's fault */
+    NEST_STEP_CWD,
+    NEST_STEP_EXEC,
+};
+
+struct nest_spawn {
+    uint32_t user;       /* enum nest_user */
+    uint32_t argc;       /* the blob begins with argc strings, each with its NUL … */
+    uint32_t envc;       /* … then envc strings of the form NAME=value */
+    uint32_t blob_bytes; /* size of the blob; the memfd is sealed against change */
+    char cwd[NEST_PATH_MAX];
+};
+
+struct nest_file {
+    uint32_t flags;           /* enum nest_file_flag */
+    uint32_t mode;            /* NEST_WRITE: permission bits of a new file */
+    char path[NEST_PATH_MAX]; /* relative paths start at /workspace */
+};
+
+/*
+ * A request is the header and the member that its op uses, not more: its size is
+ * NEST_REQUEST_SIZE(member), or NEST_HEADER_SIZE where the op uses none.
+ */
+struct nest_request {
+    uint32_t version;
+    uint32_t op;
+    uint64_t serial;
+    uint64_t command; /* SPAWN, SIGNAL, KILL, ACK: chosen by crownestd, unique in the sandbox */
+    union {
+        struct nest_spawn spawn;
+        struct nest_file file;
+        int32_t signo;
+        uint32_t port;
+    };
+};
+
+#define NEST_HEADER_SIZE offsetof(struct nest_request, spawn)
+#define NEST_REQUEST_SIZE(member) (NEST_HEADER_SIZE + sizeof(((struct nest_request *)0)->member))
+
+/* A reply, or a NEST_EXITED event (serial 0). */
+struct nest_reply {
+    uint32_t version;
+    uint32_t op;
+    uint64_t serial;
+    uint64_t command;
+    int32_t error;       /* 0, or a negative errno */
+    uint32_t step;       /* enum nest_step */
+    int32_t wait_status; /* EXITED: as from waitpid */
+    uint32_t reserved;
+    uint64_t cpu_usec;      /* EXITED: of the whole tree */
+    uint64_t max_rss_bytes; /* EXITED */
+    uint64_t size_bytes; /* READ: of the file; WRITE: bytes written; LIST, GLOB: entries written */
+};
+
+/*
+ * What the pipe of NEST_WRITE carries: chunks, each a uint32_t length and that many bytes. A length
+ * of 0 makes the file appear; a pipe that ends without it leaves nothing behind.
+ */
+#define NEST_CHUNK_MAX (1U << 20)
+
+/* One record on the pipe of NEST_LIST and NEST_GLOB, followed by name_bytes bytes. */
+struct nest_entry {
+    uint32_t type; /* S_IFMT bits of st_mode */
+    uint32_t mode; /* permission bits */
+    uint64_t size_bytes;
+    int64_t mtime_sec;
+    uint32_t mtime_nsec;
+    uint32_t name_bytes; /* LIST: the name; GLOB: the absolute path. At most NEST_PATH_MAX */
+};

@@ -1,0 +1,39 @@
+/* Every bound of the server in one place. Sizes in bytes unless the name says otherwise. */
+#pragma once
+
+#define LIMIT_REQUEST_BYTES (1U << 20)    /* a request message, unless its method says less */
+#define LIMIT_CALL_ARENA (32U << 20)      /* memory of one call */
+#define LIMIT_CALLS_RUNNING 4096          /* unary calls admitted at one time */
+#define LIMIT_STREAMS 32768               /* streams open at one time */
+#define LIMIT_STREAMS_PER_CONNECTION 1024 /* HTTP/2 streams of one connection at one time */
+#define LIMIT_METADATA_BYTES (16U << 10)  /* headers of one call */
+#define LIMIT_RPC_BYTES (1U << 30)        /* gRPC's buffers, all connections together */
+#define LIMIT_WORKERS 64                  /* threads for what blocks */
+#define LIMIT_CONNECTIONS 20000           /* accepted sockets, both ports */
+#define LIMIT_CONNECTIONS_PER_PEER 4096   /* accepted sockets of one address */
+#define LIMIT_SNIFF_MS 10000              /* from accept to the first bytes of a protocol */
+#define LIMIT_STREAM_CHUNK (256U << 10)   /* data of one message of a file or artifact stream */
+#define LIMIT_LOG_FRAME (64U << 10)       /* payload of one log frame */
+#define LIMIT_LOG_BYTES (4ULL << 30)      /* kept bytes of one command's log */
+#define LIMIT_ARTIFACT_BYTES (2ULL << 30) /* one artifact */
+#define LIMIT_COLLECT_ITEMS 64            /* items of one collect */
+#define LIMIT_COLLECT_FILES 256           /* files that one collect may match */
+#define LIMIT_SANDBOXES 1024              /* living sandboxes of this host */
+#define LIMIT_COMMANDS_PER_SANDBOX 256    /* running commands of one sandbox */
+#define LIMIT_PREVIEWS_PER_SANDBOX 32     /* open previews of one sandbox */
+#define LIMIT_FILES_LISTED 10000          /* entries of one directory listing */
+#define LIMIT_PAGE_DEFAULT 50             /* resources on a page */
+#define LIMIT_PAGE 500                    /* resources on a page, at most */
+#define LIMIT_ARGV 4096                   /* arguments of a command */
+#define LIMIT_ARGV_ENV_BYTES (1U << 20)   /* argv and env of a command */
+#define LIMIT_COMMAND_ENV 1024            /* variables of a command */
+#define LIMIT_SANDBOX_ENV 256             /* variables of a sandbox */
+#define LIMIT_SANDBOX_ENV_BYTES (64U << 10)
+#define LIMIT_LABELS 32
+#define LIMIT_TTL_S 86400 /* a sandbox's life */
+#define LIMIT_TTL_DEFAULT_S 300
+#define LIMIT_TIMEOUT_S 86400            /* a command's timeout */
+#define LIMIT_ANSWER_KEPT_MS 86400000ULL /* how long the answer to a request_id is kept */
+#define LIMIT_SANDBOXD_WAIT_MS 20000     /* for an answer of sandboxd */
+#define LIMIT_NEST_WAIT_MS 10000         /* for an answer of nest-init */
+#define LIMIT_FILE_WAIT_MS 120000        /* for a whole file to be written */
