@@ -11,6 +11,7 @@
 #include "server/util/limits.h"
 #include "server/util/path.h"
 #include "server/util/prototime.h"
+#include "server/util/utf8.h"
 
 #define NAME_BYTES_MAX 255
 
@@ -171,8 +172,8 @@ static Crownest__V1__Artifact *artifact_new(const struct collection *collection,
     artifact->project_id = arena_strdup(arena, options->project_id);
     artifact->sandbox_id = arena_strdup(arena, options->sandbox_id);
     artifact->command_id = arena_strdup(arena, options->command_id);
-    artifact->name = arena_strdup(arena, file->name);
-    artifact->path = arena_strdup(arena, file->path);
+    artifact->name = utf8_lossy(arena, bytes_of_string(file->name));
+    artifact->path = utf8_lossy(arena, bytes_of_string(file->path));
     artifact->size_bytes = size;
     artifact->digest = arena_strdup(arena, digest);
     artifact->create_time = prototime_from_us(arena, clock_wall_us());

@@ -7,10 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "server/store/batch.h"
+#include "server/store/mark.h"
 #include "server/store/writer.h"
-#include "server/util/cleanup.h"
 
 #define WRITE_BUFFER_BYTES (4U << 20)
 #define WRITE_BUFFERS 3
@@ -28,6 +29,8 @@ struct store {
     rocksdb_cache_t *cache;
     rocksdb_readoptions_t *read_options;
     struct writer *writer;
+    int mark_fd;
+    uint64_t mark; /* as it was before opening */
 };
 
 static rocksdb_block_based_table_options_t *table_options(rocksdb_cache_t *cache)
@@ -66,8 +69,6 @@ static rocksdb_options_t *make_options(rocksdb_cache_t *cache, const char *info_
     rocksdb_options_set_max_write_buffer_number(options, WRITE_BUFFERS);
     rocksdb_options_set_max_total_wal_size(options, LOG_BYTES_UNFLUSHED);
     rocksdb_options_set_max_background_jobs(options, BACKGROUND_JOBS);
-    /* The default drops, without a word, acknowledged writes that lie behind a damaged block. */
-    rocksdb_options_set_wal_recovery_mode(options, rocksdb_absolute_consistency_recovery);
     quiet_info_log(options, info_directory);
     return options;
 }
@@ -80,47 +81,104 @@ static int make_directory(const char *path, struct err *err)
 }
 
 /* RocksDB's errors are texts that begin with their kind. */
-static int open_error(const char *path, char *error, struct err *err)
+static bool is_corruption(const char *error)
 {
-    int code = EIO;
-    const char *advice = "check the disk and the permissions";
+    return strncmp(error, "Corruption", strlen("Corruption")) == 0;
+}
 
-    if (strncmp(error, "Corruption", strlen("Corruption")) == 0) {
-        code = EUCLEAN;
-        advice = "the database is damaged and was left as it is; restore a backup, or copy the "
-                 "directory and repair the copy";
-    } else if (strstr(error, "lock ")) {
-        code = EBUSY;
-        advice = "another process has the database open; stop it first";
+static int refuse_damaged(const char *path, const char *reason, struct err *err)
+{
+    return err_set(err, EUCLEAN,
+                   "%.80s is damaged: restore a backup, or copy the directory "
+                   "and repair the copy (%.80s)",
+                   path, reason);
+}
+
+static int open_error(const char *path, const char *error, struct err *err)
+{
+    if (is_corruption(error))
+        return refuse_damaged(path, error, err);
+    if (strstr(error, "lock "))
+        return err_set(err, EBUSY, "another process has %.80s open: stop it first", path);
+    return err_set(err, EIO, "cannot open %.80s: check the disk and the permissions (%.80s)", path,
+                   error);
+}
+
+/*
+ * Whether everything up to the mark is there when a record without its end, the last of the log, is
+ * left out. Changes nothing in the directory.
+ */
+static bool whole_without_tail(struct store *store, const char *path)
+{
+    char *error = NULL;
+    rocksdb_t *db = rocksdb_open_for_read_only(store->options, path, 0, &error);
+
+    if (error) {
+        rocksdb_free(error);
+        return false;
     }
-    int result = err_set(err, code, "cannot open %.80s: %s (%.80s)", path, advice, error);
+    bool whole = rocksdb_get_latest_sequence_number(db) >= store->mark;
 
-    rocksdb_free(error);
-    return result;
+    rocksdb_close(db);
+    return whole;
+}
+
+/*
+ * Absolute consistency first: anything else drops acknowledged writes behind a damaged block
+ * without a word. But that also refuses what a killed process may leave behind, the beginning of a
+ * record that nobody was told of. The mark tells the two apart.
+ */
+static int open_records(struct store *store, const char *path, struct err *err)
+{
+    char *error = NULL;
+
+    rocksdb_options_set_wal_recovery_mode(store->options, rocksdb_absolute_consistency_recovery);
+    store->db = rocksdb_open(store->options, path, &error);
+    if (error && is_corruption(error)) {
+        rocksdb_options_set_wal_recovery_mode(store->options,
+                                              rocksdb_tolerate_corrupted_tail_records_recovery);
+        if (whole_without_tail(store, path)) {
+            rocksdb_free(error);
+            error = NULL;
+            store->db = rocksdb_open(store->options, path, &error);
+        }
+    }
+    if (error) {
+        int result = open_error(path, error, err);
+
+        rocksdb_free(error);
+        return result;
+    }
+    if (rocksdb_get_latest_sequence_number(store->db) < store->mark)
+        return refuse_damaged(path, "acknowledged writes are missing", err);
+    return 0;
 }
 
 static int open_database(struct store *store, const char *directory, struct err *err)
 {
-    char records[PATH_MAX];
-    char info[PATH_MAX];
-    char *error = NULL;
+    char path[3][PATH_MAX];
+    static const char *const names[] = {"records", "info", "mark"};
 
-    if (snprintf(records, sizeof(records), "%s/records", directory) >= (int)sizeof(records) ||
-        snprintf(info, sizeof(info), "%s/info", directory) >= (int)sizeof(info))
-        return err_set(err, ENAMETOOLONG, "the path of the database is too long");
+    for (int i = 0; i < 3; i++) {
+        if (snprintf(path[i], PATH_MAX, "%s/%s", directory, names[i]) >= PATH_MAX)
+            return err_set(err, ENAMETOOLONG, "the path of the database is too long");
+    }
     int result = make_directory(directory, err);
 
     if (result == 0)
-        result = make_directory(info, err);
+        result = make_directory(path[1], err);
     if (result < 0)
         return result;
+    store->mark_fd = mark_open(path[2], &store->mark);
+    if (store->mark_fd < 0)
+        return err_set(err, -store->mark_fd, "cannot open %.200s", path[2]);
     store->cache = rocksdb_cache_create_lru(BLOCK_CACHE_BYTES);
-    store->options = make_options(store->cache, info);
+    store->options = make_options(store->cache, path[1]);
     store->read_options = rocksdb_readoptions_create();
-    store->db = rocksdb_open(store->options, records, &error);
-    if (error)
-        return open_error(records, error, err);
-    result = writer_new(store->db, &store->writer);
+    result = open_records(store, path[0], err);
+    if (result < 0)
+        return result;
+    result = writer_new(store->db, store->mark_fd, &store->writer);
     return result < 0 ? err_set(err, -result, "cannot start the store's writer") : 0;
 }
 
@@ -130,6 +188,7 @@ int store_open(const char *directory, struct store **ret_store, struct err *err)
 
     if (!store)
         return err_set(err, ENOMEM, "no memory for the store");
+    store->mark_fd = -1;
     int result = open_database(store, directory, err);
 
     if (result < 0) {
@@ -153,6 +212,8 @@ void store_close(struct store *store)
         rocksdb_readoptions_destroy(store->read_options);
     if (store->cache)
         rocksdb_cache_destroy(store->cache);
+    if (store->mark_fd >= 0)
+        (void)close(store->mark_fd);
     free(store);
 }
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/store/mark.h"
 #include "server/util/cleanup.h"
 
 #define QUEUE_PLACES 1024
@@ -22,6 +23,7 @@ struct pending {
 
 struct writer {
     rocksdb_t *db;
+    int mark_fd;
     pthread_t thread;
     pthread_mutex_t mutex;
     pthread_cond_t work; /* for the thread: something is queued, or it shall stop */
@@ -88,10 +90,11 @@ static int write_group(struct writer *writer, const struct pending *group)
     rocksdb_write(writer->db, options, joined, &error);
     rocksdb_writeoptions_destroy(options);
     rocksdb_writebatch_destroy(joined);
-    if (!error)
-        return 0;
-    rocksdb_free(error);
-    return -EIO;
+    if (error) {
+        rocksdb_free(error);
+        return -EIO;
+    }
+    return sync ? mark_write(writer->mark_fd, rocksdb_get_latest_sequence_number(writer->db)) : 0;
 }
 
 /* A pending is gone as soon as its owner sees done and gets the mutex. Holds the mutex. */
@@ -128,13 +131,14 @@ static void *writer_main(void *arg)
     }
 }
 
-int writer_new(rocksdb_t *db, struct writer **ret_writer)
+int writer_new(rocksdb_t *db, int mark_fd, struct writer **ret_writer)
 {
     struct writer *writer = calloc(1, sizeof(*writer));
 
     if (!writer)
         return -ENOMEM;
     writer->db = db;
+    writer->mark_fd = mark_fd;
     writer->tail = &writer->head;
     (void)pthread_mutex_init(&writer->mutex, NULL);
     (void)pthread_cond_init(&writer->work, NULL);

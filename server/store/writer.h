@@ -13,8 +13,11 @@
 
 struct writer;
 
-/* Starts the thread; db stays the caller's. Returns 0 or -errno. */
-int writer_new(rocksdb_t *db, struct writer **ret_writer);
+/*
+ * Starts the thread; db and mark_fd (of mark.h, which it keeps up to date) stay the caller's.
+ * Returns 0 or -errno.
+ */
+int writer_new(rocksdb_t *db, int mark_fd, struct writer **ret_writer);
 /* Waits for what is queued, and ends the thread. No commit may be under way or follow. */
 void writer_free(struct writer *writer);
 /* Blocks until the batch is written; the batch stays the caller's. Returns 0 or -EIO. */

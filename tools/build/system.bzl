@@ -27,7 +27,8 @@ cc_library(
     name = "llhttp",
     srcs = glob(["llhttp_src/*.c"]),
     hdrs = glob(["llhttp_include/*.h"]),
-    copts = ["-w"],
+    # Loose mode, the default, takes "Host :" and anything in place of the CRLF after a chunk.
+    copts = ["-w", "-DLLHTTP_STRICT_MODE=1"],
     includes = ["llhttp_include"],
 )
 """
