@@ -272,8 +272,8 @@ static void seek(rocksdb_iterator_t *iterator, struct bytes prefix, struct bytes
         rocksdb_iter_seek(iterator, (const char *)from.data, from.size);
         return;
     }
-    /* A start behind all of the prefix's keys means the last of them. */
-    if (start.size == 0 || (compare(start, prefix) > 0 && !begins_with(start, prefix)))
+    /* The upper bound holds here too: from a start behind it one comes to the last key. */
+    if (start.size == 0)
         rocksdb_iter_seek_to_last(iterator);
     else
         rocksdb_iter_seek_for_prev(iterator, (const char *)start.data, start.size);
