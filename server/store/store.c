@@ -100,6 +100,8 @@ static int open_error(const char *path, const char *error, struct err *err)
         return refuse_damaged(path, error, err);
     if (strstr(error, "lock "))
         return err_set(err, EBUSY, "another process has %.80s open: stop it first", path);
+    if (strstr(error, "No space left"))
+        return err_set(err, ENOSPC, "cannot open %.80s: the disk is full, make room first", path);
     return err_set(err, EIO, "cannot open %.80s: check the disk and the permissions (%.80s)", path,
                    error);
 }
