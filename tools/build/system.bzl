@@ -9,6 +9,7 @@ _PKG_CONFIG = {
     # upb is linked by gRPC itself and used for reflection; it must be this very library. The
     # deadlock detector of abseil is switched off through its synchronization library.
     "grpc": (["grpc", "gpr"], ["-lgrpc", "-lgpr", "-lupb", "-labsl_synchronization"]),
+    "jansson": (["jansson"], []),
     "libevent": (["libevent", "libevent_pthreads"], []),
     "protobuf_c": (["libprotobuf-c"], []),
     "seccomp": (["libseccomp"], []),
@@ -26,7 +27,8 @@ cc_library(
     name = "llhttp",
     srcs = glob(["llhttp_src/*.c"]),
     hdrs = glob(["llhttp_include/*.h"]),
-    copts = ["-w"],
+    # Loose mode, the default, takes "Host :" and anything in place of the CRLF after a chunk.
+    copts = ["-w", "-DLLHTTP_STRICT_MODE=1"],
     includes = ["llhttp_include"],
 )
 """

@@ -1,0 +1,28 @@
+/*
+ * Stands for a daemon in daemon_test: argv[1] says how it behaves; it is ready on descriptor 3.
+ * `well` ends on SIGTERM with 0, `deaf` does not, `badly` ends with 3, `dead` is never ready.
+ */
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+int main(int argc, char **argv)
+{
+    const char *manner = argc > 1 ? argv[1] : "";
+    sigset_t set;
+    int number;
+
+    (void)sigemptyset(&set);
+    (void)sigaddset(&set, SIGTERM);
+    (void)sigprocmask(SIG_BLOCK, &set, NULL);
+    if (!strcmp(manner, "dead"))
+        return 9;
+    if (dprintf(3, "READY\n") < 0)
+        return 8;
+    (void)close(3);
+    do
+        (void)sigwait(&set, &number);
+    while (!strcmp(manner, "deaf"));
+    return !strcmp(manner, "badly") ? 3 : 0;
+}
