@@ -224,12 +224,12 @@ static void test_reflection_says_what_it_has_not(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_health_check),
-        cmocka_unit_test(test_health_watch),
-        cmocka_unit_test(test_reflection_lists_services),
-        cmocka_unit_test(test_reflection_finds_files),
-        cmocka_unit_test(test_reflection_says_what_it_has_not),
+        FIXTURE_TEST(test_health_check),
+        FIXTURE_TEST(test_health_watch),
+        FIXTURE_TEST(test_reflection_lists_services),
+        FIXTURE_TEST(test_reflection_finds_files),
+        FIXTURE_TEST(test_reflection_says_what_it_has_not),
     };
 
-    return cmocka_run_group_tests(tests, fixture_setup, fixture_teardown);
+    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -29,17 +29,16 @@ static void drain_start(struct drain *drain, unsigned grace_ms)
     assert_int_equal(pthread_create(&drain->thread, NULL, drain_main, drain), 0);
 }
 
-static void start_blocked(struct client_call *call)
+static void start_get(struct client_call *call, const char *id, const unsigned *begun)
 {
     Crownest__V1__GetSandboxRequest request = CROWNEST__V1__GET_SANDBOX_REQUEST__INIT;
-    unsigned blocked = fixture_read(&fixture.blocked);
 
     fixture_hold(true);
-    request.sandbox_id = (char *)(uintptr_t) "block";
+    request.sandbox_id = (char *)(uintptr_t)id;
     client_start(&fixture.client, call, PATH_GET);
     client_send_message(call, &request.base);
     client_close(call);
-    fixture_wait(&fixture.blocked, blocked + 1);
+    fixture_wait(begun, 1);
 }
 
 static void test_nothing_under_way(void **state)
@@ -57,7 +56,7 @@ static void test_call_under_way_is_waited_for(void **state)
     struct drain drain;
 
     (void)state;
-    start_blocked(&call);
+    start_get(&call, "block", &fixture.blocked);
     drain_start(&drain, 15000);
     fixture_hold(false);
     client_finish(&call);
@@ -75,7 +74,7 @@ static void test_what_outlives_the_grace_is_cancelled(void **state)
     (void)state;
     fixture_logs(&stream, "wake", 0);
     fixture_wait(&fixture.opens, opens + 1);
-    start_blocked(&call);
+    start_get(&call, "endless", &fixture.endless);
     struct drain drain;
 
     drain_start(&drain, 100);
@@ -84,7 +83,6 @@ static void test_what_outlives_the_grace_is_cancelled(void **state)
     fixture_wait(&fixture.closes, closes + 1);
     client_finish(&call);
     assert_int_not_equal(call.code, GRPC_STATUS_OK);
-    fixture_hold(false);
     assert_int_equal(pthread_join(drain.thread, NULL), 0);
     assert_int_equal(fixture_read(&fixture.cancelled), 1);
     client_call_done(&stream);
@@ -116,16 +114,14 @@ static void test_free_without_a_drain(void **state)
     client_call_done(&call);
 }
 
-#define DRAIN_TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        DRAIN_TEST(test_nothing_under_way),
-        DRAIN_TEST(test_call_under_way_is_waited_for),
-        DRAIN_TEST(test_what_outlives_the_grace_is_cancelled),
-        DRAIN_TEST(test_new_calls_are_refused),
-        DRAIN_TEST(test_free_without_a_drain),
+        FIXTURE_TEST(test_nothing_under_way),
+        FIXTURE_TEST(test_call_under_way_is_waited_for),
+        FIXTURE_TEST(test_what_outlives_the_grace_is_cancelled),
+        FIXTURE_TEST(test_new_calls_are_refused),
+        FIXTURE_TEST(test_free_without_a_drain),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -161,14 +161,14 @@ static void test_too_large(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_malformed),
-        cmocka_unit_test(test_text_is_utf8),
-        cmocka_unit_test(test_text_has_no_nul),
-        cmocka_unit_test(test_nested_text),
-        cmocka_unit_test(test_bytes_may_be_anything),
-        cmocka_unit_test(test_unknown_fields_pass),
-        cmocka_unit_test(test_too_large),
+        FIXTURE_TEST(test_malformed),
+        FIXTURE_TEST(test_text_is_utf8),
+        FIXTURE_TEST(test_text_has_no_nul),
+        FIXTURE_TEST(test_nested_text),
+        FIXTURE_TEST(test_bytes_may_be_anything),
+        FIXTURE_TEST(test_unknown_fields_pass),
+        FIXTURE_TEST(test_too_large),
     };
 
-    return cmocka_run_group_tests(tests, fixture_setup, fixture_teardown);
+    return cmocka_run_group_tests(tests, NULL, NULL);
 }
