@@ -27,7 +27,7 @@ enum nest_op {
     NEST_KILL,      /* kills each process of a command; NEST_EXITED follows */
     NEST_ACK,       /* forgets an exited command */
     NEST_READ,      /* opens a regular file for reading; reply out: [file] */
-    NEST_WRITE,     /* writes a file whole from a pipe; in: [pipe]; replies when the pipe ends */
+    NEST_WRITE,     /* writes a file whole from a pipe, see below; in: [pipe]; replies at its end */
     NEST_LIST,      /* writes struct nest_entry records of a directory; in: [pipe]; then replies */
     NEST_GLOB,      /* writes matching paths as struct nest_entry; in: [pipe]; then replies */
     NEST_CONNECT,   /* connects to a port on the sandbox's loopback; reply out: [socket] */
@@ -98,6 +98,12 @@ struct nest_reply {
     uint64_t max_rss_bytes; /* EXITED */
     uint64_t size_bytes; /* READ: of the file; WRITE: bytes written; LIST, GLOB: entries written */
 };
+
+/*
+ * What the pipe of NEST_WRITE carries: chunks, each a uint32_t length and that many bytes. A length
+ * of 0 makes the file appear; a pipe that ends without it leaves nothing behind.
+ */
+#define NEST_CHUNK_MAX (1U << 20)
 
 /* One record on the pipe of NEST_LIST and NEST_GLOB, followed by name_bytes bytes. */
 struct nest_entry {

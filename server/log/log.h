@@ -23,8 +23,12 @@ struct log;
 /* directory: where logs live, made if missing; name: an id. */
 int log_create(const char *directory, const char *name, struct log **ret_log, struct err *err);
 /*
- * Opens a log that was written before, by a process that is gone or not, for appending and reading.
- * A frame that was cut off at the end is removed.
+ * Opens a log that was written before, for appending and reading. A frame that was cut off at the
+ * end is removed. A damaged one is found by the reader that comes to it, and nothing can be
+ * appended behind it (-EUCLEAN). While another struct log has the file open for appending, in this
+ * process or not, what is opened is a view of the moment: it does not grow, and to append to it or
+ * end it is -EBUSY. Returns 0, -ENOENT, -EINVAL for a bad name, or -EUCLEAN for a file that is no
+ * log.
  */
 int log_open(const char *directory, const char *name, struct log **ret_log, struct err *err);
 struct log *log_ref(struct log *log);
@@ -32,25 +36,39 @@ void log_unref(struct log *log);
 
 /*
  * Appends payload of at most LIMIT_LOG_FRAME bytes and wakes the followers. Beyond LIMIT_LOG_BYTES
- * nothing more is kept: one gap frame says so when the log is ended. Returns 0, -ENOSPC or -EIO.
+ * of file (frame headers count, or single bytes would cost forty) nothing more is kept, only
+ * counted: one gap frame says so when the log is ended. Returns 0, also for what is not kept;
+ * -ENOSPC or -EIO when writing failed, now or before (no later byte is kept then, but all are
+ * counted and end up in the gap); -EPIPE after the end, -EINVAL for what cannot be a frame.
  */
 int log_append(struct log *log, enum log_stream stream, uint64_t time_us, struct bytes payload);
-/* No append follows: syncs the file and wakes the followers. */
+/*
+ * No append follows: marks the end in the file, syncs it and wakes the followers. The log has ended
+ * even if that fails. Returns 0, or the first failure of any append or of the end itself. Ending
+ * twice is fine.
+ */
 int log_end(struct log *log);
 /* Payload bytes so far, those not kept included. */
 uint64_t log_size(struct log *log);
+/* Whether log_end was called, ever: the file remembers it. */
 bool log_ended(struct log *log);
 
-/* Called from any thread, under no lock of the log, whenever a log has grown or ended. */
+/*
+ * Called from any thread, under no lock of the log. Must not free a reader of that log, and should
+ * only note that there is something to do.
+ */
 typedef void log_wake_fn(void *arg);
 
 /* A cursor. Owned by one thread at a time. */
 struct log_reader;
 
 /*
- * offset: where to begin, inside a frame or at the end. wake (may be NULL) is called after each
- * growth until the reader is freed. Returns 0, or -ERANGE when the offset lies beyond the end of
- * the log.
+ * offset: where to begin, inside a frame or at the end. Returns 0, or -ERANGE when the offset lies
+ * beyond the end of the log. The reader keeps the log.
+ *
+ * wake (may be NULL) is called when the log ends, and when it grows while the reader is new or has
+ * returned 0 since the last call: a reader that still has something to read is not woken again and
+ * again. It may already run before this function returns.
  */
 int log_reader_new(struct log *log, uint64_t offset, log_wake_fn *wake, void *arg,
                    struct log_reader **ret_reader);
@@ -65,8 +83,11 @@ struct log_frame {
     uint64_t gap_end;     /* LOG_GAP: the first offset after the gap */
 };
 
-/* Returns 1 with a frame, 0 at the end of what is there, -EUCLEAN or -EIO. */
+/*
+ * Returns 1 with a frame, 0 at the end of what is there, -EUCLEAN or -EIO; an error is final. To
+ * know the end from a pause, ask log_ended before: if it was true, 0 means that nothing follows.
+ */
 int log_reader_next(struct log_reader *reader, struct log_frame *ret_frame);
 
-/* Removes a log's file. */
+/* Removes a log's file; those who have it open can go on. Returns 0, -ENOENT or another errno. */
 int log_remove(const char *directory, const char *name);

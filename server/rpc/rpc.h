@@ -29,6 +29,8 @@ struct rpc_caller {
     char key_id[ID_SIZE];     /* empty for operators */
 };
 
+/* The server's context: what handlers work on. */
+void *rpc_call_context(const struct rpc_call *call);
 /* Valid during the call. */
 struct arena *rpc_call_arena(struct rpc_call *call);
 const struct rpc_caller *rpc_call_caller(const struct rpc_call *call);
@@ -44,7 +46,7 @@ bool rpc_call_cancelled(const struct rpc_call *call);
 /*
  * Decides whether the call may go on, and for whom; runs on a worker. local: over the unix socket.
  */
-typedef struct status rpc_authorize_fn(void *arg, struct rpc_call *call, bool local,
+typedef struct status rpc_authorize_fn(void *context, struct rpc_call *call, bool local,
                                        struct rpc_caller *ret_caller);
 
 /* response is initialised; what it points to comes from the call's arena. */
@@ -91,7 +93,7 @@ struct rpc_server_options {
     const struct rpc_handler *handlers; /* RPC_METHOD_COUNT of them, indexed by method id */
     struct bytes descriptors;           /* FileDescriptorSet for reflection; kept by reference */
     rpc_authorize_fn *authorize;
-    void *authorize_arg;
+    void *context; /* what rpc_call_context returns */
 };
 
 int rpc_server_new(const struct rpc_server_options *options, struct rpc_server **ret_server,

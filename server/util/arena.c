@@ -22,8 +22,12 @@ struct arena {
     size_t total;
 };
 
-static void *allocator_alloc(void *arena, size_t size)
+static void *allocator_alloc(void *opaque, size_t size)
 {
+    struct arena *arena = opaque;
+
+    if (size > arena->limit || arena->total > arena->limit - size)
+        return NULL;
     return arena_alloc(arena, size);
 }
 
@@ -78,12 +82,10 @@ static struct block *arena_grow(struct arena *arena, size_t size)
 {
     size_t block_size = size > ARENA_BLOCK ? size : ARENA_BLOCK;
 
-    if (arena->total + block_size > arena->limit)
-        return NULL;
     struct block *block = malloc(sizeof(*block) + block_size);
 
     if (!block)
-        return NULL;
+        abort();
     block->size = block_size;
     block->used = 0;
     block->next = arena->blocks;
@@ -96,15 +98,11 @@ void *arena_alloc(struct arena *arena, size_t size)
 {
     const size_t align = alignof(max_align_t);
 
-    if (size > arena->limit)
-        return NULL;
     size = (size + align - 1) / align * align;
     struct block *block = arena->blocks;
 
     if (!block || block->size - block->used < size)
         block = arena_grow(arena, size);
-    if (!block)
-        return NULL;
     void *pointer = block->data + block->used;
 
     block->used += size;
@@ -115,7 +113,7 @@ void *arena_memdup(struct arena *arena, const void *data, size_t size)
 {
     void *copy = arena_alloc(arena, size ? size : 1);
 
-    return copy && size ? memcpy(copy, data, size) : copy;
+    return size ? memcpy(copy, data, size) : copy;
 }
 
 char *arena_strdup(struct arena *arena, const char *string)
@@ -130,10 +128,8 @@ char *arena_printf(struct arena *arena, const char *format, ...)
     va_start(args, format);
     int size = vsnprintf(NULL, 0, format, args);
     va_end(args);
-    char *text = size < 0 ? NULL : arena_alloc(arena, (size_t)size + 1);
+    char *text = arena_alloc(arena, size < 0 ? 1 : (size_t)size + 1);
 
-    if (!text)
-        return NULL;
     va_start(args, format);
     (void)vsnprintf(text, (size_t)size + 1, format, args);
     va_end(args);

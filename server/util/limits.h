@@ -2,9 +2,12 @@
 #pragma once
 
 #define LIMIT_REQUEST_BYTES (1U << 20)    /* a request message, unless its method says less */
-#define LIMIT_CALL_ARENA (8U << 20)       /* memory of one call */
+#define LIMIT_CALL_ARENA (32U << 20)      /* memory of one call */
 #define LIMIT_CALLS_RUNNING 4096          /* unary calls admitted at one time */
 #define LIMIT_STREAMS 32768               /* streams open at one time */
+#define LIMIT_STREAMS_PER_CONNECTION 1024 /* HTTP/2 streams of one connection at one time */
+#define LIMIT_METADATA_BYTES (16U << 10)  /* headers of one call */
+#define LIMIT_RPC_BYTES (1U << 30)        /* gRPC's buffers, all connections together */
 #define LIMIT_WORKERS 64                  /* threads for what blocks */
 #define LIMIT_CONNECTIONS 20000           /* accepted sockets, both ports */
 #define LIMIT_CONNECTIONS_PER_PEER 4096   /* accepted sockets of one address */
@@ -23,6 +26,7 @@
 #define LIMIT_PAGE 500                    /* resources on a page, at most */
 #define LIMIT_ARGV 4096                   /* arguments of a command */
 #define LIMIT_ARGV_ENV_BYTES (1U << 20)   /* argv and env of a command */
+#define LIMIT_COMMAND_ENV 1024            /* variables of a command */
 #define LIMIT_SANDBOX_ENV 256             /* variables of a sandbox */
 #define LIMIT_SANDBOX_ENV_BYTES (64U << 10)
 #define LIMIT_LABELS 32

@@ -5,9 +5,11 @@ _PKG_CONFIG = {
     "cap": (["libcap"], []),
     "cmocka": (["cmocka"], []),
     "crypto": (["libcrypto"], []),
+    "deflate": (["libdeflate"], []),
     # upb is linked by gRPC itself and used for reflection; it must be this very library. The
     # deadlock detector of abseil is switched off through its synchronization library.
     "grpc": (["grpc", "gpr"], ["-lgrpc", "-lgpr", "-lupb", "-labsl_synchronization"]),
+    "jansson": (["jansson"], []),
     "libevent": (["libevent", "libevent_pthreads"], []),
     "protobuf_c": (["libprotobuf-c"], []),
     "seccomp": (["libseccomp"], []),
@@ -34,7 +36,7 @@ cc_library(
 def _flags(ctx, modules):
     result = ctx.execute(["pkg-config", "--libs"] + modules)
     if result.return_code != 0:
-        fail("pkg-config knows no %s: install the packages that README.md names" % modules)
+        fail("pkg-config knows no %s: run tools/setup" % modules)
     return [f for f in result.stdout.strip().split(" ") if f.startswith("-l")]
 
 def _impl(ctx):

@@ -1,0 +1,80 @@
+// The client: where everything begins.
+import { KeyServiceService } from "./gen/crownest/v1/key.js";
+import { AuthenticationError, InvalidArgumentError } from "./errors.js";
+import { Sandboxes } from "./sandboxes.js";
+import { Templates } from "./templates.js";
+import { Transport, type RequestOptions } from "./transport.js";
+import { toIdentity, type Identity } from "./types.js";
+
+export interface CrowNestOptions {
+  /**
+   * The API key, `cnk_…`; `CROWNEST_API_KEY` by default. Not needed for a `unix:` url, whose peer is
+   * known by its credentials.
+   */
+  apiKey?: string;
+  /**
+   * Where the service is: `http://host:port`, `https://host[:port]` or `unix:/path`; `CROWNEST_URL`,
+   * or else `http://127.0.0.1:7070`, by default. `http:` sends the key in the clear: for loopback and
+   * for networks that encrypt by themselves.
+   */
+  url?: string;
+  /**
+   * The deadline of a request in milliseconds, retries included; 30000 by default. Also how long a
+   * broken stream is tried to be resumed.
+   */
+  timeoutMs?: number;
+  /** How often a request is tried again when the service cannot be reached; 5 by default. */
+  maxRetries?: number;
+}
+
+const DEFAULT_URL = "http://127.0.0.1:7070";
+const DEFAULT_TIMEOUT_MS = 30_000;
+const DEFAULT_MAX_RETRIES = 5;
+
+/** A connection to a CrowNest service. One client serves any number of sandboxes at once. */
+export class CrowNest {
+  readonly sandboxes: Sandboxes;
+  readonly templates: Templates;
+  readonly #transport: Transport;
+
+  /** Connects at the first call. Throws AuthenticationError without a key, InvalidArgumentError. */
+  constructor(options: CrowNestOptions = {}) {
+    const url = options.url ?? (process.env.CROWNEST_URL || DEFAULT_URL);
+    const apiKey = options.apiKey ?? (process.env.CROWNEST_API_KEY || undefined);
+    if (!apiKey && !url.startsWith("unix:")) {
+      throw new AuthenticationError("There is no API key.", {
+        code: "UNAUTHENTICATED",
+        field: "apiKey",
+        remedy:
+          "Pass apiKey or set CROWNEST_API_KEY; an operator mints one with `crownest keys create`.",
+      });
+    }
+    this.#transport = new Transport({
+      url,
+      apiKey,
+      timeoutMs: number("timeoutMs", options.timeoutMs, DEFAULT_TIMEOUT_MS, 1),
+      maxRetries: number("maxRetries", options.maxRetries, DEFAULT_MAX_RETRIES, 0),
+    });
+    this.sandboxes = new Sandboxes(this.#transport);
+    this.templates = new Templates(this.#transport);
+  }
+
+  /** Tells who the caller is and what its key may do. */
+  async whoami(options: RequestOptions = {}): Promise<Identity> {
+    return toIdentity(await this.#transport.unary(KeyServiceService.whoAmI, {}, options));
+  }
+
+  /** Closes the connection; calls that are under way fail. */
+  close(): void {
+    this.#transport.close();
+  }
+}
+
+function number(field: string, value: number | undefined, fallback: number, least: number): number {
+  if (value === undefined) return fallback;
+  if (Number.isFinite(value) && value >= least) return value;
+  throw new InvalidArgumentError(`${field} must be a number of at least ${least}.`, {
+    code: "INVALID_ARGUMENT",
+    field,
+  });
+}

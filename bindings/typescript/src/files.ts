@@ -1,0 +1,140 @@
+// Files inside a running sandbox, resolved in it as its user.
+import { FileServiceService, type WriteFileRequest } from "./gen/crownest/v1/file.js";
+import { readAll } from "./read_all.js";
+import type { RequestOptions, Transport } from "./transport.js";
+import { toFileEntry, type FileEntry } from "./types.js";
+
+/** What a file is made of: text (as UTF-8), bytes, or bytes as they come. */
+export type FileData = string | Uint8Array | AsyncIterable<Uint8Array>;
+
+export interface ReadOptions extends RequestOptions {
+  /** Where to begin, in bytes; 0 by default. */
+  offset?: number;
+  /** The most that is taken into memory; 64 MiB by default. `readStream` has no bound. */
+  maxBytes?: number;
+}
+
+export interface WriteOptions extends RequestOptions {
+  /** Permission bits of a new file, as in chmod; 0o644 by default. */
+  mode?: number;
+  /** Whether missing parent directories are made; false by default. */
+  makeParents?: boolean;
+}
+
+/** A directory's entries, by name. */
+export interface Directory {
+  entries: FileEntry[];
+  /** True when there are more than the 10,000 that are returned. */
+  truncated: boolean;
+}
+
+const CHUNK_BYTES = 256 * 1024;
+
+/**
+ * The files of one sandbox. Paths are absolute or relative to `/workspace`, at most 4095 bytes,
+ * without NUL and `..`.
+ *
+ * Errors of all methods: InvalidArgumentError `PATH_INVALID`; NotFoundError `FILE_NOT_FOUND`;
+ * PreconditionError `FILE_NOT_REGULAR`, `SANDBOX_NOT_RUNNING`; PermissionError `FILE_PERMISSION`.
+ */
+export class Files {
+  readonly #transport: Transport;
+  readonly #sandboxId: string;
+
+  /** @internal */
+  constructor(transport: Transport, sandboxId: string) {
+    this.#transport = transport;
+    this.#sandboxId = sandboxId;
+  }
+
+  /** Reads a file as UTF-8 text. Also QuotaError `TOO_LARGE_FOR_MEMORY`. */
+  async read(path: string, options: ReadOptions = {}): Promise<string> {
+    return (await this.readBytes(path, options)).toString("utf8");
+  }
+
+  /** Reads a file's bytes. Also QuotaError `TOO_LARGE_FOR_MEMORY`. */
+  async readBytes(path: string, options: ReadOptions = {}): Promise<Buffer> {
+    // From the start again after a break: the file may have been replaced in the meantime.
+    const { signal, maxRetries } = options;
+    return this.#transport.retrying({ signal, maxRetries, timeoutMs: Infinity }, () =>
+      readAll(this.readStream(path, options), options.maxBytes, "readStream"),
+    );
+  }
+
+  /** Reads a file chunk by chunk, at most 256 KiB each; a broken connection ends it with an error. */
+  async *readStream(
+    path: string,
+    options: Omit<ReadOptions, "maxBytes"> = {},
+  ): AsyncGenerator<Buffer, void, undefined> {
+    const request = { sandboxId: this.#sandboxId, path, offset: options.offset ?? 0 };
+    const { signal, timeoutMs } = options;
+    for await (const { data } of this.#transport.stream(FileServiceService.read, request, {
+      signal,
+      timeoutMs,
+      bounded: "all",
+    })) {
+      if (data.length > 0) yield data;
+    }
+  }
+
+  /**
+   * Writes a file whole: readers see the old one or the new one, never a part. Returns its size in
+   * bytes. Also QuotaError `SANDBOX_DISK_FULL`. A stream is sent once, text and bytes again after a
+   * broken connection.
+   */
+  async write(
+    path: string,
+    data: FileData,
+    options: WriteOptions = {},
+  ): Promise<{ sizeBytes: number }> {
+    const open = {
+      sandboxId: this.#sandboxId,
+      path,
+      mode: options.mode ?? 0,
+      makeParents: options.makeParents ?? false,
+    };
+    const once = async () => {
+      const { sizeBytes } = await this.#transport.upload(
+        FileServiceService.write,
+        messages(open, data),
+        {
+          ...options,
+          poison: { part: { $case: "open", value: open } },
+        },
+      );
+      return { sizeBytes };
+    };
+    if (typeof data !== "string" && !(data instanceof Uint8Array)) return once();
+    const { signal, maxRetries } = options;
+    return this.#transport.retrying({ signal, maxRetries, timeoutMs: Infinity }, once);
+  }
+
+  /** Lists a directory by name, `/workspace` by default. Also PreconditionError `FILE_NOT_A_DIRECTORY`. */
+  async list(path = "", options: RequestOptions = {}): Promise<Directory> {
+    const request = { sandboxId: this.#sandboxId, path };
+    const { entries, truncated } = await this.#transport.unary(
+      FileServiceService.list,
+      request,
+      options,
+    );
+    return { entries: entries.map(toFileEntry), truncated };
+  }
+}
+
+type Open = Extract<NonNullable<WriteFileRequest["part"]>, { $case: "open" }>["value"];
+
+async function* messages(
+  open: Open,
+  data: FileData,
+): AsyncGenerator<WriteFileRequest, void, undefined> {
+  yield { part: { $case: "open", value: open } };
+  const whole = typeof data === "string" ? Buffer.from(data, "utf8") : data;
+  for await (const chunk of whole instanceof Uint8Array ? [whole] : whole) {
+    for (let at = 0; at < chunk.length; at += CHUNK_BYTES) {
+      const piece = chunk.subarray(at, at + CHUNK_BYTES);
+      yield {
+        part: { $case: "data", value: Buffer.from(piece.buffer, piece.byteOffset, piece.length) },
+      };
+    }
+  }
+}

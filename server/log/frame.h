@@ -1,0 +1,38 @@
+/*
+ * The bytes of a log's file: a file header, then frames, all little-endian. A frame is a header of
+ * FRAME_HEADER bytes and its payload. Header and payload have a checksum each (CRC-32, computed by
+ * libdeflate), so that a frame which was cut off can be told from one that was damaged: only the
+ * former has a header that is right.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "server/util/bytes.h"
+
+#define FILE_HEADER 16
+#define FRAME_HEADER 40
+
+/* What the file knows beside the streams of log.h: nothing follows this one. */
+#define FRAME_END 4
+
+struct frame {
+    uint32_t stream;
+    uint32_t payload_crc;
+    uint64_t offset; /* of the first byte */
+    uint64_t end;    /* after the last one */
+    uint64_t time_us;
+};
+
+void frame_file_header(uint8_t ret_header[FILE_HEADER]);
+bool frame_file_header_valid(const uint8_t header[FILE_HEADER]);
+
+void frame_encode(const struct frame *frame, uint8_t ret_header[FRAME_HEADER]);
+/* False for what is not a whole header of a frame. */
+bool frame_decode(const uint8_t header[FRAME_HEADER], struct frame *ret_frame);
+
+uint32_t frame_crc(struct bytes payload);
+
+/* Bytes of payload in the file: a gap has an extent and none of its bytes. */
+size_t frame_payload(const struct frame *frame);

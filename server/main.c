@@ -1,0 +1,317 @@
+/*
+ * crownestd: the service. Opens what it works on, in the order in which it is needed, serves until
+ * SIGTERM or SIGINT, and closes everything in the opposite order.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "server/descriptors.h"
+#include "server/edge/edge.h"
+#include "server/gateway/gateway.h"
+#include "server/policy/authorize.h"
+#include "server/policy/project.h"
+#include "server/rpc/rpc.h"
+#include "server/service/service.h"
+
+#define DRAIN_MS 5000
+#define PATH_SIZE 4096
+
+struct options {
+    const char *data;
+    const char *listen;
+    const char *socket;
+    const char *sandboxd;
+    const char *templates;
+    const char *preview_domain;
+    int ready_fd;
+};
+
+struct node {
+    struct options options;
+    struct loop *loop;
+    struct sandboxd *sandboxd;
+    struct service service;
+    struct rpc_server *rpc;
+    struct gateway *gateway;
+    struct edge *edge;
+};
+
+static void usage(FILE *out)
+{
+    (void)fprintf(
+        out,
+        "crownestd --data DIR --sandboxd SOCKET --templates DIR [options]\n"
+        "\n"
+        "  --data DIR             database, logs and artifacts; made if missing\n"
+        "  --sandboxd SOCKET      where sandboxd listens\n"
+        "  --templates DIR        images of templates\n"
+        "  --listen HOST:PORT     gRPC and previews (default 127.0.0.1:7070; port 0: any)\n"
+        "  --socket PATH          unix socket for operators (default: none)\n"
+        "  --preview-domain NAME  previews are at <preview>.NAME (default localhost)\n"
+        "  --ready-fd N           write READY and a newline to this descriptor when serving\n");
+}
+
+static int parse(int argc, char **argv, struct options *options)
+{
+    static const struct option table[] = {{"data", required_argument, NULL, 'd'},
+                                          {"sandboxd", required_argument, NULL, 's'},
+                                          {"templates", required_argument, NULL, 't'},
+                                          {"listen", required_argument, NULL, 'l'},
+                                          {"socket", required_argument, NULL, 'u'},
+                                          {"preview-domain", required_argument, NULL, 'p'},
+                                          {"ready-fd", required_argument, NULL, 'r'},
+                                          {"help", no_argument, NULL, 'h'},
+                                          {0}};
+    int c;
+
+    *options =
+        (struct options){.listen = "127.0.0.1:7070", .preview_domain = "localhost", .ready_fd = -1};
+    while ((c = getopt_long(argc, argv, "", table, NULL)) != -1) {
+        switch (c) {
+        case 'd':
+            options->data = optarg;
+            break;
+        case 's':
+            options->sandboxd = optarg;
+            break;
+        case 't':
+            options->templates = optarg;
+            break;
+        case 'l':
+            options->listen = optarg;
+            break;
+        case 'u':
+            options->socket = optarg;
+            break;
+        case 'p':
+            options->preview_domain = optarg;
+            break;
+        case 'r':
+            options->ready_fd = atoi(optarg);
+            break;
+        case 'h':
+            usage(stdout);
+            exit(0);
+        default:
+            return -EINVAL;
+        }
+    }
+    return optind == argc && options->data && options->sandboxd && options->templates ? 0 : -EINVAL;
+}
+
+static const char *below(const struct options *options, const char *name, char path[PATH_SIZE])
+{
+    (void)snprintf(path, PATH_SIZE, "%s/%s", options->data, name);
+    return path;
+}
+
+/* As many sockets as the caps of limits.h add up to, if the host lets us. */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        limit.rlim_cur = limit.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+static int open_state(struct node *node, struct err *err)
+{
+    struct service *service = &node->service;
+    char path[PATH_SIZE];
+
+    if (mkdir(node->options.data, 0700) < 0 && errno != EEXIST)
+        return err_set(err, errno, "%s cannot be made: %s", node->options.data, strerror(errno));
+    int r = store_open(below(&node->options, "db", path), &service->store, err);
+
+    if (r == 0)
+        r = blob_store_open(below(&node->options, "blobs", path), &service->blobs, err);
+    if (r == 0 && project_ensure_default(service->store) < 0)
+        r = err_set(err, EIO, "the project `%s` cannot be written", PROJECT_DEFAULT);
+    return r;
+}
+
+/* The sandboxes and commands, those of an earlier process cleared away. */
+static int open_domain(struct node *node, struct err *err)
+{
+    struct service *service = &node->service;
+    char path[PATH_SIZE];
+    int r = loop_new(&node->loop);
+
+    if (r == 0)
+        r = sandboxd_new(node->options.sandboxd, &node->sandboxd, err);
+    if (r < 0)
+        return r;
+    struct commands_options commands = {.store = service->store,
+                                        .loop = node->loop,
+                                        .blobs = service->blobs,
+                                        .log_directory = below(&node->options, "logs", path)};
+
+    service->commands = commands_new(&commands);
+    struct sandboxes_options sandboxes = {.store = service->store,
+                                          .loop = node->loop,
+                                          .sandboxd = node->sandboxd,
+                                          .hooks = commands_hooks(service->commands)};
+
+    service->sandboxes = sandboxes_new(&sandboxes);
+    r = sandboxes_reconcile(service->sandboxes, err);
+    return r < 0 ? r : commands_reconcile(service->commands, err);
+}
+
+static struct status authorize_call(void *context, struct rpc_call *call, bool local,
+                                    struct rpc_caller *ret_caller)
+{
+    const struct service *service = context;
+
+    return authorize(service->store, call, local, ret_caller);
+}
+
+static void on_http2(void *arg, int fd)
+{
+    struct node *node = arg;
+
+    rpc_server_adopt(node->rpc, fd, false);
+}
+
+static void on_http1(void *arg, int fd)
+{
+    struct node *node = arg;
+
+    gateway_adopt(node->gateway, fd);
+}
+
+static void on_local(void *arg, int fd)
+{
+    struct node *node = arg;
+
+    rpc_server_adopt(node->rpc, fd, true);
+}
+
+static enum gateway_lookup on_lookup(void *arg, const char *preview_id,
+                                     uint8_t ret_token_hash[GATEWAY_HASH_SIZE])
+{
+    const struct node *node = arg;
+
+    switch (preview_look(&node->service.previews, preview_id, ret_token_hash)) {
+    case PREVIEW_OPEN:
+        return GATEWAY_OPEN;
+    case PREVIEW_ENDED:
+        return GATEWAY_ENDED;
+    default:
+        return GATEWAY_MISSING;
+    }
+}
+
+static int on_connect(void *arg, const char *preview_id)
+{
+    const struct node *node = arg;
+
+    return preview_connect(&node->service.previews, preview_id);
+}
+
+static int open_doors(struct node *node, struct err *err)
+{
+    struct service *service = &node->service;
+    struct edge_options edge = {
+        .listen = node->options.listen,
+        .unix_socket = node->options.socket,
+        .operator_uid = geteuid(),
+        .hooks = {.http2 = on_http2, .http1 = on_http1, .local = on_local, .arg = node}};
+    struct gateway_options gateway = {
+        .domain = node->options.preview_domain,
+        .hooks = {.lookup = on_lookup, .connect = on_connect, .arg = node}};
+    struct rpc_server_options rpc = {.handlers = service_handlers(),
+                                     .descriptors = descriptors_bytes(),
+                                     .authorize = authorize_call,
+                                     .context = service};
+    int r = edge_new(&edge, &node->edge, err);
+
+    if (r == 0)
+        r = gateway_new(&gateway, &node->gateway, err);
+    if (r == 0)
+        r = rpc_server_new(&rpc, &node->rpc, err);
+    if (r < 0)
+        return r;
+    service->answers = answers_new(service->store);
+    service->template_directory = node->options.templates;
+    service->previews = (struct previews){.store = service->store,
+                                          .sandboxes = service->sandboxes,
+                                          .domain = node->options.preview_domain,
+                                          .port = edge_port(node->edge)};
+    rpc_server_set_serving(node->rpc, true);
+    edge_start(node->edge);
+    return 0;
+}
+
+static void close_node(struct node *node)
+{
+    struct service *service = &node->service;
+
+    if (node->edge)
+        edge_stop(node->edge);
+    if (node->rpc)
+        rpc_server_drain(node->rpc, DRAIN_MS);
+    edge_free(node->edge);
+    rpc_server_free(node->rpc);
+    gateway_free(node->gateway);
+    answers_free(service->answers);
+    sandboxes_free(service->sandboxes);
+    commands_free(service->commands);
+    loop_free(node->loop);
+    sandboxd_free(node->sandboxd);
+    blob_store_close(service->blobs);
+    if (service->store)
+        store_close(service->store);
+}
+
+static void announce(const struct node *node)
+{
+    (void)fprintf(stderr, "crownestd: serving on port %u\n", (unsigned)edge_port(node->edge));
+    if (node->options.ready_fd >= 0) {
+        (void)!write(node->options.ready_fd, "READY\n", 6);
+        (void)close(node->options.ready_fd);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    static struct node node;
+    struct err err = {0};
+    sigset_t stop;
+    int signal_number;
+
+    if (parse(argc, argv, &node.options) < 0) {
+        usage(stderr);
+        return 2;
+    }
+    (void)umask(0077);
+    (void)signal(SIGPIPE, SIG_IGN);
+    (void)sigemptyset(&stop);
+    (void)sigaddset(&stop, SIGTERM);
+    (void)sigaddset(&stop, SIGINT);
+    (void)pthread_sigmask(SIG_BLOCK, &stop, NULL);
+    raise_descriptor_limit();
+    int r = open_state(&node, &err);
+
+    if (r == 0)
+        r = open_domain(&node, &err);
+    if (r == 0)
+        r = open_doors(&node, &err);
+    if (r < 0) {
+        (void)fprintf(stderr, "crownestd: %s\n", err.message);
+    } else {
+        announce(&node);
+        (void)sigwait(&stop, &signal_number);
+        (void)fprintf(stderr, "crownestd: stopping\n");
+    }
+    close_node(&node);
+    return r < 0 ? 1 : 0;
+}

@@ -1,0 +1,46 @@
+/*
+ * Exactly once: the answer to a mutation with a request_id is stored in the batch that makes the
+ * change, and returned to whoever sends the same request again. Functions may be called from any
+ * thread.
+ */
+#pragma once
+
+#include "private/records.pb-c.h"
+#include "server/rpc/rpc.h"
+#include "server/store/store.h"
+
+struct answers;
+
+struct answers *answers_new(struct store *store);
+void answers_free(struct answers *answers);
+
+/* One request under way. Begun and ended by the handler; no other thread uses it. */
+struct answer {
+    struct answers *owner;
+    char project_id[ID_SIZE];
+    char request_id[72]; /* empty: the client asked for no retry protection */
+    const char *method;
+    uint8_t hash[32];
+    Crownest__Records__AnswerRecord *kept; /* not NULL: this was done before */
+    struct answer *next;
+};
+
+/*
+ * Waits while the same request_id is under way in the project. INVALID_ARGUMENT REQUEST_ID_INVALID,
+ * REQUEST_ID_REUSED when it came with another request. On success answer_end must follow.
+ */
+struct status answer_begin(struct answers *answers, struct rpc_call *call, const char *request_id,
+                           struct answer *ret_answer);
+void answer_end(struct answer *answer);
+
+/* Adds the answer to the batch that makes the change. */
+void answer_keep(const struct answer *answer, struct store_batch *batch,
+                 const ProtobufCMessage *response);
+/* The same for an answer that is a stream or holds a secret: only what was made is kept. */
+void answer_keep_id(const struct answer *answer, struct store_batch *batch,
+                    const char *resource_id);
+/* Adds that nothing was done after all. */
+void answer_forget(const struct answer *answer, struct store_batch *batch);
+
+/* Fills the response with what was answered before. */
+struct status answer_again(const struct answer *answer, struct arena *arena, void *response);

@@ -1,0 +1,88 @@
+#include "server/policy/project.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "server/store/record.h"
+#include "server/util/clock.h"
+#include "server/util/prototime.h"
+
+#define NAME_MAX_SIZE 40
+
+static bool name_valid(const char *name)
+{
+    size_t size = strlen(name);
+
+    return size > 0 && size <= NAME_MAX_SIZE && name[0] >= 'a' && name[0] <= 'z' &&
+           strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-") == size;
+}
+
+struct status project_create(struct store *store, const char *name, struct arena *arena,
+                             struct store_batch *batch, Crownest__V1__Project **ret_project)
+{
+    char id[ID_SIZE];
+
+    if (!name_valid(name))
+        return status_invalid("name", "PROJECT_NAME_INVALID",
+                              "a project's name is [a-z][a-z0-9-]*, at most %d characters",
+                              NAME_MAX_SIZE);
+    struct schema_key by_name = schema_key("jn", name, NULL, NULL);
+
+    if (record_get_string(store, &by_name, id, sizeof(id)) == 0)
+        return status_at(status_error(STATUS_ALREADY_EXISTS, "PROJECT_EXISTS",
+                                      "there is a project named %s", name),
+                         "name");
+    Crownest__V1__Project *project = arena_alloc(arena, sizeof(*project));
+
+    id_make("prj_", id);
+    crownest__v1__project__init(project);
+    project->project_id = arena_strdup(arena, id);
+    project->name = arena_strdup(arena, name);
+    project->create_time = prototime_from_us(arena, clock_wall_us());
+    struct schema_key key = schema_key("j", id, NULL, NULL);
+
+    record_put(batch, &key, &project->base);
+    record_put_string(batch, &by_name, id);
+    *ret_project = project;
+    return STATUS_OK_VALUE;
+}
+
+int project_ensure_default(struct store *store)
+{
+    struct arena *arena = arena_new(4096);
+    struct store_batch *batch = store_batch_new();
+    Crownest__V1__Project *project;
+    struct status status = project_create(store, PROJECT_DEFAULT, arena, batch, &project);
+    int r = 0;
+
+    if (status_is_ok(&status))
+        r = store_commit(store, batch, STORE_SYNCED);
+    else
+        store_batch_free(batch);
+    arena_free(arena);
+    return r;
+}
+
+struct status project_resolve(struct store *store, const char *name_or_id, char ret_id[ID_SIZE])
+{
+    const char *name = name_or_id[0] ? name_or_id : PROJECT_DEFAULT;
+    struct schema_key key = schema_key("jn", name, NULL, NULL);
+    int r = -ENOENT;
+
+    if (name_valid(name)) {
+        r = record_get_string(store, &key, ret_id, ID_SIZE);
+    } else if (id_valid("prj_", name)) {
+        struct buf value = {0};
+
+        key = schema_key("j", name, NULL, NULL);
+        r = store_get(store, schema_bytes(&key), &value);
+        buf_done(&value);
+        if (r == 0)
+            memcpy(ret_id, name, strlen(name) + 1);
+    }
+    if (r < 0)
+        return status_at(
+            status_error(STATUS_NOT_FOUND, "PROJECT_NOT_FOUND", "no project has this id or name"),
+            "project");
+    return STATUS_OK_VALUE;
+}

@@ -1,0 +1,20 @@
+/* Projects: the tenant boundary. Functions may be called from any thread. */
+#pragma once
+
+#include "crownest/v1/project.pb-c.h"
+#include "server/store/store.h"
+#include "server/util/arena.h"
+#include "server/util/id.h"
+#include "server/util/status.h"
+
+#define PROJECT_DEFAULT "default"
+
+/* Makes the project named `default` if there is none. */
+int project_ensure_default(struct store *store);
+
+/* Adds a new project to the batch; INVALID_ARGUMENT PROJECT_NAME_INVALID, ALREADY_EXISTS. */
+struct status project_create(struct store *store, const char *name, struct arena *arena,
+                             struct store_batch *batch, Crownest__V1__Project **ret_project);
+
+/* name_or_id: empty means `default`. NOT_FOUND PROJECT_NOT_FOUND. */
+struct status project_resolve(struct store *store, const char *name_or_id, char ret_id[ID_SIZE]);

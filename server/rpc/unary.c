@@ -1,0 +1,35 @@
+/* Unary calls: receive, work, answer. */
+#include "server/rpc/call.h"
+
+static void work(struct rpc_call *call)
+{
+    ProtobufCMessage *request, *response;
+    struct status status;
+
+    if (rpc_call_cancelled(call)) {
+        call_end(call);
+        return;
+    }
+    status = call_authorize(call);
+    if (status_is_ok(&status))
+        status = call_decode(call, &request);
+    if (status_is_ok(&status)) {
+        response = call_response(call);
+        status = call->route->handler.unary(call, request, response);
+    }
+    call_finish(call, &status, status_is_ok(&status) ? call_pack(response) : NULL);
+}
+
+static void on_request(struct rpc_call *call, bool ok)
+{
+    /* Nothing came: the client went away before it asked anything. */
+    if (!ok || !call->received)
+        call_end(call);
+    else
+        call_work(call, work);
+}
+
+void unary_start(struct rpc_call *call)
+{
+    call_receive(call, on_request);
+}

@@ -1,0 +1,90 @@
+/*
+ * The life of sandboxes: created, ended by a client, by their TTL or by themselves, and left as
+ * tombstones. The store holds what is true of each; a struct sandbox exists only for those that
+ * run.
+ *
+ * Functions may be called from any thread but the loop's, and block until what they do is on disk.
+ */
+#pragma once
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "private/records.pb-c.h"
+#include "server/sandbox/loop.h"
+#include "server/sandbox/nest.h"
+#include "server/sandbox/sandboxd.h"
+#include "server/store/store.h"
+#include "server/util/arena.h"
+#include "server/util/id.h"
+#include "server/util/status.h"
+#include "server/util/workers.h"
+
+struct sandboxes;
+struct sandbox;
+
+/* Those who work inside sandboxes hear of these; called on the loop's thread. */
+struct sandbox_hooks {
+    /* A command has ended and nothing of it is left. */
+    void (*command_exited)(void *arg, struct sandbox *sandbox, const struct nest_reply *reply);
+    /* Every process of the sandbox is dead. */
+    void (*dead)(void *arg, struct sandbox *sandbox);
+    /* Blocks until what was running in a dead sandbox is recorded. Not on the loop's thread. */
+    void (*settle)(void *arg, struct sandbox *sandbox);
+    void *arg;
+};
+
+struct sandboxes_options {
+    struct store *store;
+    struct loop *loop;
+    struct sandboxd *sandboxd;
+    struct sandbox_hooks hooks;
+};
+
+/* Adds to the batch that makes a change, so that both are on disk or neither. */
+struct sandbox_commit {
+    void (*add)(void *arg, struct store_batch *batch, const Crownest__V1__Sandbox *sandbox);
+    void *arg;
+};
+
+struct sandboxes *sandboxes_new(const struct sandboxes_options *options);
+/* Ends what still runs, with END_CAUSE_KILLED. */
+void sandboxes_free(struct sandboxes *sandboxes);
+
+/*
+ * Brings records and sandboxd's inventory together when the service starts: a sandbox of an earlier
+ * process is killed, and its record says HOST_LOST, or TTL when that had passed.
+ */
+int sandboxes_reconcile(struct sandboxes *sandboxes, struct err *err);
+
+/*
+ * record: the sandbox as it was asked for (project, template and digest, resources, labels, env),
+ * in the arena; ids, state and times are filled in. On success it is RUNNING.
+ */
+struct status sandboxes_create(struct sandboxes *sandboxes, const uint8_t template_hash[32],
+                               uint64_t ttl_ms, struct arena *arena,
+                               const struct sandbox_commit *commit,
+                               Crownest__Records__SandboxRecord *record);
+
+/* A running sandbox of the project, referenced; NOT_FOUND or FAILED_PRECONDITION otherwise. */
+struct status sandboxes_running(struct sandboxes *sandboxes, const char *project_id,
+                                const char *sandbox_id, struct sandbox **ret_sandbox);
+
+/* The sandbox as it stands in the store; NOT_FOUND. */
+struct status sandboxes_get(struct sandboxes *sandboxes, const char *project_id,
+                            const char *sandbox_id, struct arena *arena,
+                            Crownest__V1__Sandbox **ret_sandbox);
+
+/* Ends it, or finds that it has ended; ret_sandbox is the tombstone. */
+struct status sandboxes_kill(struct sandboxes *sandboxes, const char *project_id,
+                             const char *sandbox_id, struct arena *arena,
+                             Crownest__V1__Sandbox **ret_sandbox);
+
+struct sandbox *sandbox_ref(struct sandbox *sandbox);
+void sandbox_unref(struct sandbox *sandbox);
+const char *sandbox_id(const struct sandbox *sandbox);
+const char *sandbox_project(const struct sandbox *sandbox);
+struct nest *sandbox_nest(struct sandbox *sandbox);
+/* NAME=value strings that every command gets. */
+const char *const *sandbox_env(const struct sandbox *sandbox, size_t *ret_count);

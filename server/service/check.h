@@ -1,0 +1,16 @@
+/* Checks that more than one service makes. */
+#pragma once
+
+#include "crownest/v1/command.pb-c.h"
+#include "private/records.pb-c.h"
+#include "server/sandbox/command.h"
+#include "server/util/arena.h"
+#include "server/util/status.h"
+
+/* A variable's name: [A-Za-z_][A-Za-z0-9_]*; INVALID_ARGUMENT ENV_INVALID at the field. */
+struct status check_variable(const char *field, const char *name);
+
+/* The command that a spec asks for, defaults filled in, or the field that is wrong. In the arena.
+ */
+struct status check_command(const Crownest__V1__CommandSpec *spec, struct arena *arena,
+                            struct command_spec *ret_spec);

@@ -1,0 +1,339 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/log/log.h"
+#include "server/service/check.h"
+#include "server/service/page.h"
+#include "server/service/service.h"
+#include "server/util/prototime.h"
+
+/* A stream of a command's events: a cursor over its log, and what comes before and after it. */
+struct event_stream {
+    struct commands *commands;
+    char project_id[ID_SIZE];
+    char command_id[ID_SIZE];
+    struct log *log;
+    struct log_reader *reader;
+    struct rpc_waker *waker;
+    bool announce; /* `started` comes first */
+    bool follow;
+    bool over;   /* nothing is written to the log any more */
+    bool exited; /* `exited` was sent */
+};
+
+static void event_stream_wake(void *waker)
+{
+    rpc_waker_wake(waker);
+}
+
+static void event_stream_close(void *state)
+{
+    struct event_stream *stream = state;
+
+    log_reader_free(stream->reader);
+    log_unref(stream->log);
+    rpc_waker_unref(stream->waker);
+    free(stream);
+}
+
+static struct status event_stream_open(struct rpc_call *call, const char *command_id,
+                                       uint64_t offset, struct event_stream **ret_stream)
+{
+    struct service *service = service_of(call);
+    const char *project_id = rpc_call_caller(call)->project_id;
+    Crownest__Records__CommandRecord *record;
+    struct status status =
+        commands_get(service->commands, project_id, command_id, rpc_call_arena(call), &record);
+
+    if (!status_is_ok(&status))
+        return status;
+    struct event_stream *stream = calloc(1, sizeof(*stream));
+
+    if (!stream)
+        abort();
+    stream->commands = service->commands;
+    memcpy(stream->project_id, project_id, strlen(project_id) + 1);
+    memcpy(stream->command_id, command_id, strlen(command_id) + 1);
+    stream->over = record->command->end_time != NULL;
+    stream->waker = rpc_call_waker(call);
+    status = commands_log(service->commands, command_id, &stream->log);
+    if (status_is_ok(&status) &&
+        log_reader_new(stream->log, offset, event_stream_wake, stream->waker, &stream->reader) < 0)
+        status = status_at(status_error(STATUS_OUT_OF_RANGE, "OFFSET_BEYOND_END",
+                                        "the log has %llu bytes",
+                                        (unsigned long long)log_size(stream->log)),
+                           "offset");
+    if (!status_is_ok(&status)) {
+        event_stream_close(stream);
+        return status;
+    }
+    *ret_stream = stream;
+    return STATUS_OK_VALUE;
+}
+
+static Crownest__V1__CommandEvent *event_new(struct arena *arena)
+{
+    Crownest__V1__CommandEvent *event = arena_alloc(arena, sizeof(*event));
+
+    crownest__v1__command_event__init(event);
+    return event;
+}
+
+static Crownest__V1__CommandEvent *frame_event(const struct log_frame *frame, struct arena *arena)
+{
+    Crownest__V1__CommandEvent *event = event_new(arena);
+
+    if (frame->stream == LOG_GAP) {
+        event->event_case = CROWNEST__V1__COMMAND_EVENT__EVENT_GAP;
+        event->gap = arena_alloc(arena, sizeof(*event->gap));
+        crownest__v1__log_gap__init(event->gap);
+        event->gap->from_offset = frame->offset;
+        event->gap->to_offset = frame->gap_end;
+        event->gap->reason = arena_strdup(arena, "LOG_LIMIT");
+        return event;
+    }
+    event->event_case = CROWNEST__V1__COMMAND_EVENT__EVENT_OUTPUT;
+    event->output = arena_alloc(arena, sizeof(*event->output));
+    crownest__v1__log_output__init(event->output);
+    event->output->offset = frame->offset;
+    event->output->stream = frame->stream == LOG_STDOUT
+                                ? CROWNEST__V1__LOG_STREAM__LOG_STREAM_STDOUT
+                                : CROWNEST__V1__LOG_STREAM__LOG_STREAM_STDERR;
+    event->output->time = prototime_from_us(arena, frame->time_us);
+    event->output->data = (ProtobufCBinaryData){.data = (uint8_t *)(uintptr_t)frame->payload.data,
+                                                .len = frame->payload.size};
+    return event;
+}
+
+/* `started` or `exited`, from the command's record. */
+static struct status record_event(const struct event_stream *stream, bool exited,
+                                  struct arena *arena, Crownest__V1__CommandEvent **ret_event)
+{
+    Crownest__Records__CommandRecord *record;
+    struct status status =
+        commands_get(stream->commands, stream->project_id, stream->command_id, arena, &record);
+    Crownest__V1__CommandEvent *event = event_new(arena);
+
+    if (!status_is_ok(&status))
+        return status;
+    if (!exited) {
+        event->event_case = CROWNEST__V1__COMMAND_EVENT__EVENT_STARTED;
+        event->started = arena_alloc(arena, sizeof(*event->started));
+        crownest__v1__command_started__init(event->started);
+        event->started->command = record->command;
+    } else {
+        event->event_case = CROWNEST__V1__COMMAND_EVENT__EVENT_EXITED;
+        event->exited = arena_alloc(arena, sizeof(*event->exited));
+        crownest__v1__command_exited__init(event->exited);
+        event->exited->command = record->command;
+        event->exited->artifacts = record->artifacts;
+        event->exited->n_artifacts = record->n_artifacts;
+        event->exited->collect_failures = record->collect_failures;
+        event->exited->n_collect_failures = record->n_collect_failures;
+    }
+    *ret_event = event;
+    return STATUS_OK_VALUE;
+}
+
+static enum rpc_pull pull_record(struct event_stream *stream, bool exited, struct arena *arena,
+                                 Crownest__V1__CommandEvent **ret_event, struct status *ret_status)
+{
+    *ret_status = record_event(stream, exited, arena, ret_event);
+    return status_is_ok(ret_status) ? RPC_PULL_MESSAGE : RPC_PULL_END;
+}
+
+static enum rpc_pull event_stream_pull(struct event_stream *stream, struct arena *arena,
+                                       Crownest__V1__CommandEvent **ret_event,
+                                       struct status *ret_status)
+{
+    struct log_frame frame;
+
+    *ret_status = STATUS_OK_VALUE;
+    if (stream->exited)
+        return RPC_PULL_END;
+    if (stream->announce) {
+        stream->announce = false;
+        return pull_record(stream, false, arena, ret_event, ret_status);
+    }
+    /* Asked before the log is read: what is written in between is found by the next pull. */
+    bool over = stream->over || log_ended(stream->log);
+    int r = log_reader_next(stream->reader, &frame);
+
+    if (r > 0) {
+        *ret_event = frame_event(&frame, arena);
+        return RPC_PULL_MESSAGE;
+    }
+    if (r < 0) {
+        *ret_status =
+            status_error(STATUS_DATA_LOSS, "LOG_DAMAGED", "the log cannot be read further");
+        return RPC_PULL_END;
+    }
+    if (over) {
+        stream->exited = true;
+        return pull_record(stream, true, arena, ret_event, ret_status);
+    }
+    return stream->follow ? RPC_PULL_WAIT : RPC_PULL_END;
+}
+
+static void keep_command(void *arg, struct store_batch *batch, const Crownest__V1__Command *command)
+{
+    answer_keep_id(arg, batch, command->command_id);
+}
+
+static void forget_command(void *arg, struct store_batch *batch)
+{
+    answer_forget(arg, batch);
+}
+
+/* Starts the command, or finds the one that an earlier try of the same request has started. */
+static struct status start(struct rpc_call *call, const char *request_id,
+                           const Crownest__V1__CommandSpec *asked, char ret_id[ID_SIZE])
+{
+    struct service *service = service_of(call);
+    struct command_spec spec;
+    struct answer answer;
+    struct command_commit commit = {
+        .add = keep_command, .take_back = forget_command, .arg = &answer};
+    struct sandbox *sandbox = NULL;
+    struct status status = check_command(asked, rpc_call_arena(call), &spec);
+
+    if (status_is_ok(&status))
+        status = answer_begin(service->answers, call, request_id, &answer);
+    if (!status_is_ok(&status))
+        return status;
+    const char *id = answer.kept ? answer.kept->resource_id : NULL;
+
+    if (!id) {
+        status = sandboxes_running(service->sandboxes, rpc_call_caller(call)->project_id,
+                                   asked->sandbox_id, &sandbox);
+        if (status_is_ok(&status))
+            status =
+                commands_start(service->commands, sandbox, &spec, &commit, rpc_call_arena(call));
+        else
+            status = status_at(status, "command.sandbox_id");
+        sandbox_unref(sandbox);
+        id = spec.record->command->command_id;
+    }
+    answer_end(&answer);
+    if (status_is_ok(&status))
+        (void)snprintf(ret_id, ID_SIZE, "%s", id);
+    return status;
+}
+
+static struct status run_open(struct rpc_call *call, const void *request, void **ret_state)
+{
+    const Crownest__V1__RunCommandRequest *run = request;
+    struct event_stream *stream;
+    char id[ID_SIZE];
+    struct status status = start(call, run->request_id, run->command, id);
+
+    if (status_is_ok(&status))
+        status = event_stream_open(call, id, 0, &stream);
+    if (!status_is_ok(&status))
+        return status;
+    stream->announce = true;
+    stream->follow = true;
+    *ret_state = stream;
+    return status;
+}
+
+static enum rpc_pull run_pull(struct rpc_call *call, void *state, void *response,
+                              struct status *ret_status)
+{
+    Crownest__V1__RunCommandResponse *message = response;
+
+    return event_stream_pull(state, rpc_call_arena(call), &message->event, ret_status);
+}
+
+const struct rpc_server_stream_ops service_command_run = {
+    .open = run_open, .pull = run_pull, .close = event_stream_close};
+
+static struct status logs_open(struct rpc_call *call, const void *request, void **ret_state)
+{
+    const Crownest__V1__StreamLogsRequest *asked = request;
+    struct event_stream *stream;
+    struct status status = event_stream_open(call, asked->command_id, asked->offset, &stream);
+
+    if (!status_is_ok(&status))
+        return status;
+    stream->follow = asked->follow;
+    *ret_state = stream;
+    return status;
+}
+
+static enum rpc_pull logs_pull(struct rpc_call *call, void *state, void *response,
+                               struct status *ret_status)
+{
+    Crownest__V1__StreamLogsResponse *message = response;
+
+    return event_stream_pull(state, rpc_call_arena(call), &message->event, ret_status);
+}
+
+const struct rpc_server_stream_ops service_command_stream_logs = {
+    .open = logs_open, .pull = logs_pull, .close = event_stream_close};
+
+static struct status read_command(struct rpc_call *call, const char *id,
+                                  Crownest__V1__Command **ret_command)
+{
+    Crownest__Records__CommandRecord *record;
+    struct status status =
+        commands_get(service_of(call)->commands, rpc_call_caller(call)->project_id, id,
+                     rpc_call_arena(call), &record);
+
+    if (status_is_ok(&status))
+        *ret_command = record->command;
+    return status;
+}
+
+struct status service_command_start(struct rpc_call *call,
+                                    const Crownest__V1__StartCommandRequest *request,
+                                    Crownest__V1__StartCommandResponse *response)
+{
+    char id[ID_SIZE];
+    struct status status = start(call, request->request_id, request->command, id);
+
+    return status_is_ok(&status) ? read_command(call, id, &response->command) : status;
+}
+
+struct status service_command_get(struct rpc_call *call,
+                                  const Crownest__V1__GetCommandRequest *request,
+                                  Crownest__V1__GetCommandResponse *response)
+{
+    return read_command(call, request->command_id, &response->command);
+}
+
+struct status service_command_cancel(struct rpc_call *call,
+                                     const Crownest__V1__CancelCommandRequest *request,
+                                     Crownest__V1__CancelCommandResponse *response)
+{
+    struct status status = commands_cancel(service_of(call)->commands,
+                                           rpc_call_caller(call)->project_id, request->command_id);
+
+    return status_is_ok(&status) ? read_command(call, request->command_id, &response->command)
+                                 : status;
+}
+
+struct status service_command_list(struct rpc_call *call,
+                                   const Crownest__V1__ListCommandsRequest *request,
+                                   Crownest__V1__ListCommandsResponse *response)
+{
+    const char *project_id = rpc_call_caller(call)->project_id;
+    struct service *service = service_of(call);
+    Crownest__V1__Sandbox *sandbox;
+    struct page page;
+    struct status status = sandboxes_get(service->sandboxes, project_id, request->sandbox_id,
+                                         rpc_call_arena(call), &sandbox);
+
+    if (status_is_ok(&status))
+        status = page_init(&page, call, request->page_size, request->page_token, "cmd_");
+    if (!status_is_ok(&status))
+        return status;
+    page.range.prefix = schema_key("cs", project_id, request->sandbox_id, "");
+    status = page_read(&page, service->store, &response->next_page_token);
+    response->commands = (Crownest__V1__Command **)page.items;
+    for (size_t i = 0; i < page.count && status_is_ok(&status); i++) {
+        status = read_command(call, page.items[i], &response->commands[i]);
+        response->n_commands = i + 1;
+    }
+    return status;
+}

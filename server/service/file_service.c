@@ -1,0 +1,275 @@
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "server/service/fd_stream.h"
+#include "server/service/service.h"
+#include "server/util/limits.h"
+#include "server/util/path.h"
+#include "server/util/prototime.h"
+#include "server/util/utf8.h"
+
+/* What a file operation inside the sandbox failed with. */
+static struct status file_failed(int error, const char *field)
+{
+    struct status status;
+
+    switch (-error) {
+    case ENOENT:
+    case ENOTDIR:
+        status =
+            status_error(STATUS_NOT_FOUND, "FILE_NOT_FOUND", "there is no such file or directory");
+        break;
+    case EISDIR:
+    case EINVAL:
+    case ENXIO:
+        status = status_error(STATUS_FAILED_PRECONDITION, "FILE_NOT_REGULAR",
+                              "it is not a regular file");
+        break;
+    case EACCES:
+    case EPERM:
+    case EROFS:
+        status = status_error(STATUS_PERMISSION_DENIED, "FILE_PERMISSION",
+                              "the sandbox's user may not do that");
+        break;
+    case ENOSPC:
+    case EDQUOT:
+        status = status_error(STATUS_RESOURCE_EXHAUSTED, "SANDBOX_DISK_FULL",
+                              "the sandbox's writable layer is full");
+        break;
+    case ELOOP:
+    case ENAMETOOLONG:
+        status = status_error(STATUS_INVALID_ARGUMENT, "PATH_INVALID",
+                              "the path has too many symlinks or too long a name");
+        break;
+    case ECONNRESET:
+    case EPIPE:
+        status = status_error(STATUS_FAILED_PRECONDITION, "SANDBOX_NOT_RUNNING",
+                              "the sandbox has ended");
+        break;
+    default:
+        status =
+            status_unavailable("FILE_FAILED", "the sandbox could not do it: %s", strerror(-error));
+    }
+    return status_at(status, field);
+}
+
+static struct status find_sandbox(struct rpc_call *call, const char *sandbox_id,
+                                  struct sandbox **ret_sandbox)
+{
+    return sandboxes_running(service_of(call)->sandboxes, rpc_call_caller(call)->project_id,
+                             sandbox_id, ret_sandbox);
+}
+
+/* Read */
+
+static struct status read_open(struct rpc_call *call, const void *request, void **ret_state)
+{
+    const Crownest__V1__ReadFileRequest *asked = request;
+    struct sandbox *sandbox;
+    struct fd_stream *stream;
+    uint64_t size;
+    int fd;
+    struct status status = path_check(asked->path, "path", "PATH_INVALID");
+
+    if (status_is_ok(&status))
+        status = find_sandbox(call, asked->sandbox_id, &sandbox);
+    if (!status_is_ok(&status))
+        return status;
+    int r = nest_read(sandbox_nest(sandbox), asked->path, 0, &fd, &size);
+
+    sandbox_unref(sandbox);
+    if (r < 0)
+        return file_failed(r, "path");
+    status = fd_stream_new(fd, asked->offset, &stream);
+    if (status_is_ok(&status))
+        *ret_state = stream;
+    return status;
+}
+
+static enum rpc_pull read_pull(struct rpc_call *call, void *state, void *response,
+                               struct status *ret_status)
+{
+    Crownest__V1__ReadFileResponse *message = response;
+
+    return fd_stream_pull(state, rpc_call_arena(call), &message->data, &message->offset,
+                          ret_status);
+}
+
+const struct rpc_server_stream_ops service_file_read = {
+    .open = read_open, .pull = read_pull, .close = fd_stream_free};
+
+/* Write */
+
+struct write_stream {
+    struct nest_upload *upload; /* NULL until the first message */
+    int error;                  /* the upload broke: `finish` says why */
+};
+
+static struct status write_stream_open(struct rpc_call *call, void **ret_state)
+{
+    (void)call;
+    struct write_stream *stream = calloc(1, sizeof(*stream));
+
+    if (!stream)
+        abort();
+    *ret_state = stream;
+    return STATUS_OK_VALUE;
+}
+
+static struct status write_begin(struct rpc_call *call, struct write_stream *stream,
+                                 const Crownest__V1__WriteFileOpen *open)
+{
+    struct sandbox *sandbox;
+    uint32_t flags = open->make_parents ? NEST_MAKE_PARENTS : 0;
+    struct status status = path_check(open->path, "open.path", "PATH_INVALID");
+
+    if (status_is_ok(&status) && (open->mode & ~0777U))
+        status =
+            status_invalid("open.mode", "MODE_INVALID", "mode is permission bits, 0777 at most");
+    if (status_is_ok(&status))
+        status = find_sandbox(call, open->sandbox_id, &sandbox);
+    if (!status_is_ok(&status))
+        return status;
+    int r = nest_upload_begin(sandbox_nest(sandbox), open->path, open->mode ? open->mode : 0644,
+                              flags, &stream->upload);
+
+    sandbox_unref(sandbox);
+    return r < 0 ? file_failed(r, "open.path") : STATUS_OK_VALUE;
+}
+
+static struct status write_message(struct rpc_call *call, void *state, const void *request)
+{
+    struct write_stream *stream = state;
+    const Crownest__V1__WriteFileRequest *message = request;
+    bool opens = message->part_case == CROWNEST__V1__WRITE_FILE_REQUEST__PART_OPEN;
+
+    if (opens == (stream->upload != NULL))
+        return status_invalid("open", "WRITE_ORDER",
+                              "the first message of a write holds `open`, and no other does");
+    if (opens)
+        return write_begin(call, stream, message->open);
+    if (message->part_case == CROWNEST__V1__WRITE_FILE_REQUEST__PART_DATA && stream->error == 0)
+        stream->error =
+            nest_upload_data(stream->upload, bytes_of(message->data.data, message->data.len));
+    return STATUS_OK_VALUE;
+}
+
+static struct status write_finish(struct rpc_call *call, void *state, void *response)
+{
+    struct write_stream *stream = state;
+    Crownest__V1__WriteFileResponse *answer = response;
+
+    (void)call;
+    if (!stream->upload)
+        return status_invalid("open", "WRITE_ORDER", "the write held no message");
+    struct nest_upload *upload = stream->upload;
+
+    stream->upload = NULL;
+    int r = nest_upload_finish(upload, &answer->size_bytes);
+
+    if (r == 0 && stream->error < 0)
+        r = stream->error;
+    return r < 0 ? file_failed(r, "open.path") : STATUS_OK_VALUE;
+}
+
+static void write_close(void *state)
+{
+    struct write_stream *stream = state;
+
+    if (stream->upload)
+        nest_upload_abort(stream->upload);
+    free(stream);
+}
+
+const struct rpc_client_stream_ops service_file_write = {.open = write_stream_open,
+                                                         .message = write_message,
+                                                         .finish = write_finish,
+                                                         .close = write_close};
+
+/* List */
+
+struct listing {
+    struct arena *arena;
+    Crownest__V1__FileEntry **entries;
+    size_t count;
+    bool truncated;
+};
+
+static Crownest__V1__FileType type_of(uint32_t type)
+{
+    switch (type & S_IFMT) {
+    case S_IFREG:
+        return CROWNEST__V1__FILE_TYPE__FILE_TYPE_REGULAR;
+    case S_IFDIR:
+        return CROWNEST__V1__FILE_TYPE__FILE_TYPE_DIRECTORY;
+    case S_IFLNK:
+        return CROWNEST__V1__FILE_TYPE__FILE_TYPE_SYMLINK;
+    default:
+        return CROWNEST__V1__FILE_TYPE__FILE_TYPE_OTHER;
+    }
+}
+
+static bool list_visit(void *arg, const struct nest_entry *entry, struct bytes name)
+{
+    struct listing *listing = arg;
+
+    if (listing->count == LIMIT_FILES_LISTED) {
+        listing->truncated = true;
+        return false;
+    }
+    Crownest__V1__FileEntry *file = arena_alloc(listing->arena, sizeof(*file));
+    uint64_t seconds = entry->mtime_sec > 0 ? (uint64_t)entry->mtime_sec : 0;
+
+    crownest__v1__file_entry__init(file);
+    file->name = utf8_lossy(listing->arena, name);
+    if (!utf8_valid(name))
+        file->raw_name = (ProtobufCBinaryData){
+            .data = arena_memdup(listing->arena, name.data, name.size), .len = name.size};
+    file->type = type_of(entry->type);
+    file->size_bytes = S_ISREG(entry->type) ? entry->size_bytes : 0;
+    file->mode = entry->mode & 07777U;
+    file->modify_time =
+        prototime_from_us(listing->arena, (seconds & 0xffffffffffULL) * 1000000 +
+                                              entry->mtime_nsec % 1000000000U / 1000);
+    listing->entries[listing->count++] = file;
+    return true;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp((*(Crownest__V1__FileEntry *const *)a)->name,
+                  (*(Crownest__V1__FileEntry *const *)b)->name);
+}
+
+struct status service_file_list(struct rpc_call *call,
+                                const Crownest__V1__ListFilesRequest *request,
+                                Crownest__V1__ListFilesResponse *response)
+{
+    struct arena *arena = rpc_call_arena(call);
+    const char *path = request->path[0] ? request->path : PATH_WORKSPACE;
+    struct listing listing = {.arena = arena};
+    struct sandbox *sandbox;
+    struct status status = path_check(path, "path", "PATH_INVALID");
+
+    if (status_is_ok(&status))
+        status = find_sandbox(call, request->sandbox_id, &sandbox);
+    if (!status_is_ok(&status))
+        return status;
+    listing.entries = arena_alloc(arena, LIMIT_FILES_LISTED * sizeof(*listing.entries));
+    int r = nest_list(sandbox_nest(sandbox), path, list_visit, &listing);
+
+    sandbox_unref(sandbox);
+    if (r == -ENOTDIR)
+        return status_at(status_error(STATUS_FAILED_PRECONDITION, "FILE_NOT_A_DIRECTORY",
+                                      "it is not a directory"),
+                         "path");
+    if (r < 0)
+        return file_failed(r, "path");
+    qsort(listing.entries, listing.count, sizeof(*listing.entries), by_name);
+    response->entries = listing.entries;
+    response->n_entries = listing.count;
+    response->truncated = listing.truncated;
+    return STATUS_OK_VALUE;
+}

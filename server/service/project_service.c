@@ -1,0 +1,58 @@
+#include "server/policy/project.h"
+
+#include "server/service/page.h"
+#include "server/service/service.h"
+
+static struct status create(struct rpc_call *call, const struct answer *answer,
+                            const Crownest__V1__CreateProjectRequest *request,
+                            Crownest__V1__CreateProjectResponse *response)
+{
+    struct service *service = service_of(call);
+    struct store_batch *batch = store_batch_new();
+    struct status status = project_create(service->store, request->name, rpc_call_arena(call),
+                                          batch, &response->project);
+
+    if (!status_is_ok(&status)) {
+        store_batch_free(batch);
+        return status;
+    }
+    answer_keep(answer, batch, &response->base);
+    if (store_commit(service->store, batch, STORE_SYNCED) < 0)
+        return status_unavailable("STORE_FAILED", "the database cannot be written");
+    return STATUS_OK_VALUE;
+}
+
+struct status service_project_create(struct rpc_call *call,
+                                     const Crownest__V1__CreateProjectRequest *request,
+                                     Crownest__V1__CreateProjectResponse *response)
+{
+    struct answer answer;
+    struct status status =
+        answer_begin(service_of(call)->answers, call, request->request_id, &answer);
+
+    if (!status_is_ok(&status))
+        return status;
+    if (answer.kept)
+        status = answer_again(&answer, rpc_call_arena(call), response);
+    else
+        status = create(call, &answer, request, response);
+    answer_end(&answer);
+    return status;
+}
+
+struct status service_project_list(struct rpc_call *call,
+                                   const Crownest__V1__ListProjectsRequest *request,
+                                   Crownest__V1__ListProjectsResponse *response)
+{
+    struct page page;
+    struct status status = page_init(&page, call, request->page_size, request->page_token, "prj_");
+
+    if (!status_is_ok(&status))
+        return status;
+    page.range.prefix = schema_key("j", "", NULL, NULL);
+    page.type = &crownest__v1__project__descriptor;
+    status = page_read(&page, service_of(call)->store, &response->next_page_token);
+    response->projects = (Crownest__V1__Project **)page.items;
+    response->n_projects = page.count;
+    return status;
+}

@@ -1,0 +1,45 @@
+/*
+ * What the handlers of the services work on. One file for each service of the contract; each
+ * handler validates, acts and answers, and is found by the name of its method.
+ */
+#pragma once
+
+#include "server/artifact/blob.h"
+#include "server/policy/answer.h"
+#include "server/rpc/rpc.h"
+#include "server/sandbox/command.h"
+#include "server/sandbox/preview.h"
+#include "server/sandbox/sandbox.h"
+#include "server/store/store.h"
+
+struct service {
+    struct store *store;
+    struct sandboxes *sandboxes;
+    struct commands *commands;
+    struct blob_store *blobs;
+    struct answers *answers;
+    struct previews previews;
+    const char *template_directory;
+};
+
+/* The handler of every method of the contract, for rpc_server_options; context is a struct service.
+ */
+const struct rpc_handler *service_handlers(void);
+
+static inline struct service *service_of(const struct rpc_call *call)
+{
+    return rpc_call_context(call);
+}
+
+/* One handler for each method: service_<noun>_<method>. */
+#define SERVICE_DECLARE_UNARY(id, name, request_type, response_type)                               \
+    struct status service_##name(struct rpc_call *call, const request_type *request,               \
+                                 response_type *response);
+#define SERVICE_DECLARE_SERVER_STREAM(id, name, request_type, response_type)                       \
+    extern const struct rpc_server_stream_ops service_##name;
+#define SERVICE_DECLARE_CLIENT_STREAM(id, name, request_type, response_type)                       \
+    extern const struct rpc_client_stream_ops service_##name;
+
+RPC_UNARY_METHODS(SERVICE_DECLARE_UNARY)
+RPC_SERVER_STREAM_METHODS(SERVICE_DECLARE_SERVER_STREAM)
+RPC_CLIENT_STREAM_METHODS(SERVICE_DECLARE_CLIENT_STREAM)

@@ -1,0 +1,44 @@
+/*
+ * The keys of the database. The owning project stands in the key of everything a tenant has, so
+ * that a lookup under another project finds nothing; `/` separates, and no id or name contains it.
+ *
+ *   j/<project>                     Project               jn/<name>            → project id
+ *   k/<key>                         KeyRecord             kh/<hash in hex>     → key id
+ *   s/<project>/<sandbox>           SandboxRecord         live/<sandbox>       → project id
+ *   c/<project>/<command>           CommandRecord         run/<command>        → project id
+ *   cs/<project>/<sandbox>/<command>  (index)
+ *   a/<project>/<artifact>          Artifact              as/<project>/<sandbox>/<artifact> (index)
+ *   p/<project>/<preview>           PreviewRecord         pi/<preview>         → project id
+ *   ps/<project>/<sandbox>/<preview>  (index)
+ *   r/<project>/<request id>        AnswerRecord
+ */
+#pragma once
+
+#include <stdio.h>
+
+#include "server/util/bytes.h"
+
+struct schema_key {
+    char text[200];
+    size_t size;
+};
+
+static inline struct bytes schema_bytes(const struct schema_key *key)
+{
+    return bytes_of(key->text, key->size);
+}
+
+/* One to three parts behind the type; a NULL part ends the key. An empty last part makes a prefix.
+ */
+static inline struct schema_key schema_key(const char *type, const char *a, const char *b,
+                                           const char *c)
+{
+    struct schema_key key;
+    int size = snprintf(key.text, sizeof(key.text), "%s/%s%s%s%s%s", type, a, b ? "/" : "",
+                        b ? b : "", b && c ? "/" : "", b && c ? c : "");
+
+    key.size = size < 0 ? 0 : (size_t)size;
+    if (key.size >= sizeof(key.text))
+        key.size = sizeof(key.text) - 1;
+    return key;
+}

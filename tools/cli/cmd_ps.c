@@ -1,0 +1,147 @@
+#include <inttypes.h>
+
+#include "bindings/c/crownest_command.h"
+#include "bindings/c/crownest_sandbox.h"
+#include "tools/cli/list.h"
+#include "tools/cli/text.h"
+
+/* "SANDBOX_STATE_RUNNING" → "RUNNING". */
+static const char *enum_word(const ProtobufCEnumDescriptor *type, int number, size_t prefix_len)
+{
+    const ProtobufCEnumValue *value = protobuf_c_enum_descriptor_get_value(type, number);
+
+    return value && number ? value->name + prefix_len : "-";
+}
+
+static void print_sandbox(const ProtobufCMessage *item)
+{
+    const Crownest__V1__Sandbox *sandbox = (const Crownest__V1__Sandbox *)item;
+    char template[40];
+    char created[TEXT_TIME_SIZE];
+    char ends[TEXT_TIME_SIZE];
+
+    text_format(sandbox->template_, template, sizeof(template));
+    text_time(sandbox->create_time, created);
+    text_time(sandbox->end_time ? sandbox->end_time : sandbox->expire_time, ends);
+    printf("%-30s  %-16s  %-8s  %-20s  %-20s  %s\n", sandbox->sandbox_id, template,
+           enum_word(&crownest__v1__sandbox_state__descriptor, (int)sandbox->state,
+                     sizeof("SANDBOX_STATE_") - 1),
+           created, ends,
+           enum_word(&crownest__v1__end_cause__descriptor, (int)sandbox->end_cause,
+                     sizeof("END_CAUSE_") - 1));
+}
+
+/* context: bool, whether ended ones count, too. */
+static int fetch_sandboxes(struct list *list, const char *page_token, char **ret_next,
+                           struct crownest_error *ret_error)
+{
+    Crownest__V1__ListSandboxesRequest request = CROWNEST__V1__LIST_SANDBOXES_REQUEST__INIT;
+    Crownest__V1__ListSandboxesResponse *page;
+
+    request.page_token = (char *)page_token;
+    if (!*(const bool *)list->context)
+        request.state = CROWNEST__V1__SANDBOX_STATE__SANDBOX_STATE_RUNNING;
+    int result = crownest_sandbox_list(list->client, &request, NULL, &page, ret_error);
+    if (result)
+        return result;
+    for (size_t i = 0; i < page->n_sandboxes; i++)
+        list_item(list, &page->sandboxes[i]->base);
+    *ret_next = list_next(page->next_page_token);
+    crownest__v1__list_sandboxes_response__free_unpacked(page, NULL);
+    return 0;
+}
+
+static void print_exit(const Crownest__V1__Command *item, char *out, size_t size)
+{
+    if (item->exit_cause == CROWNEST__V1__EXIT_CAUSE__EXIT_CAUSE_EXITED)
+        (void)snprintf(out, size, "exit %" PRId32, item->exit_code);
+    else if (item->exit_cause == CROWNEST__V1__EXIT_CAUSE__EXIT_CAUSE_SIGNALED)
+        (void)snprintf(out, size, "signal %" PRId32, item->signal);
+    else if (!item->end_time)
+        (void)snprintf(out, size, "running");
+    else
+        (void)snprintf(out, size, "%s",
+                       enum_word(&crownest__v1__exit_cause__descriptor, (int)item->exit_cause,
+                                 sizeof("EXIT_CAUSE_") - 1));
+}
+
+static void print_command(const ProtobufCMessage *message)
+{
+    const Crownest__V1__Command *item = (const Crownest__V1__Command *)message;
+    char started[TEXT_TIME_SIZE];
+    char end[24];
+
+    text_time(item->start_time, started);
+    print_exit(item, end, sizeof(end));
+    printf("%-30s  %-14s  %-20s  %10" PRIu64 " ", item->command_id, end, started, item->log_bytes);
+    for (size_t i = 0; i < item->n_argv; i++) {
+        putchar(' ');
+        text_print(item->argv[i], stdout);
+    }
+    putchar('\n');
+}
+
+/* context: the sandbox's id. */
+static int fetch_commands(struct list *list, const char *page_token, char **ret_next,
+                          struct crownest_error *ret_error)
+{
+    Crownest__V1__ListCommandsRequest request = CROWNEST__V1__LIST_COMMANDS_REQUEST__INIT;
+    Crownest__V1__ListCommandsResponse *page;
+
+    request.page_token = (char *)page_token;
+    request.sandbox_id = list->context;
+    int result = crownest_command_list(list->client, &request, NULL, &page, ret_error);
+    if (result)
+        return result;
+    for (size_t i = 0; i < page->n_commands; i++)
+        list_item(list, &page->commands[i]->base);
+    *ret_next = list_next(page->next_page_token);
+    crownest__v1__list_commands_response__free_unpacked(page, NULL);
+    return 0;
+}
+
+static int ps_run(const struct command *command, int argc, char **argv)
+{
+    struct connect_flags connect = {0};
+    bool as_json = false;
+    bool all = false;
+    const struct flag flags[] = {
+        {.name = "all",
+         .letter = 'a',
+         .kind = FLAG_SWITCH,
+         .value = &all,
+         .help = "ended sandboxes, too"},
+        {.name = "json", .kind = FLAG_SWITCH, .value = &as_json, .help = "print them as JSON"},
+        CONNECT_FLAGS(&connect),
+    };
+    struct list list = {
+        .command = command,
+        .heading = "SANDBOX                         TEMPLATE          STATE     CREATED           "
+                   "    ENDS                  CAUSE\n",
+        .print_row = print_sandbox,
+        .fetch = fetch_sandboxes,
+        .context = &all,
+    };
+    int first;
+    enum flags_result parsed = FLAGS_PARSE(command, flags, argc, argv, &first);
+
+    if (parsed != FLAGS_OK)
+        return parsed == FLAGS_HELP ? EXIT_OK : EXIT_USAGE;
+    if (argc - first > 1)
+        return flags_mistake(command, "takes one sandbox at most");
+    if (argc > first) {
+        list.heading = "COMMAND                         STATE           STARTED                "
+                       "LOG BYTES  ARGV\n";
+        list.print_row = print_command;
+        list.fetch = fetch_commands;
+        list.context = argv[first];
+    }
+    return list_print(&list, &connect, as_json);
+}
+
+const struct command command_ps = {
+    .name = "ps",
+    .operands = "[SANDBOX]",
+    .summary = "list the sandboxes that run, or one sandbox's commands",
+    .run = ps_run,
+};

@@ -1,0 +1,42 @@
+/*
+ * The commands of `crownest`: one struct each, in the table of main.c, one file each.
+ *
+ * A command gets the arguments from its own name on, prints results to stdout and everything else
+ * to stderr, and returns its exit code. Single-threaded unless it says otherwise.
+ */
+#pragma once
+
+/* Exit codes, the same for every command. */
+enum exit_code {
+    EXIT_OK = 0,
+    EXIT_FAILED = 1,      /* the service refused, or something failed here; stderr says what */
+    EXIT_USAGE = 2,       /* called wrongly */
+    EXIT_TIMED_OUT = 124, /* `run`: the command's timeout passed */
+    EXIT_OURS = 125,      /* `run`: it failed itself, so it is not the command's own exit code */
+    EXIT_SIGNALED = 128,  /* `run`: plus the number of the signal that ended the command */
+};
+
+struct command {
+    const char *name;     /* "run", or two words: "keys create" */
+    const char *operands; /* "[--] PROGRAM [ARGUMENT...]", or "" */
+    const char *summary;  /* one line, lower case */
+    const char *manual;   /* what --help says beside the flags; NULL: nothing more */
+    int (*run)(const struct command *command, int argc, char **argv);
+};
+
+extern const struct command command_up;
+extern const struct command command_down;
+extern const struct command command_doctor;
+extern const struct command command_projects_create;
+extern const struct command command_projects_list;
+extern const struct command command_keys_create;
+extern const struct command command_keys_list;
+extern const struct command command_keys_revoke;
+extern const struct command command_templates;
+extern const struct command command_run;
+extern const struct command command_ps;
+extern const struct command command_logs;
+extern const struct command command_kill;
+extern const struct command command_artifacts_list;
+extern const struct command command_artifacts_get;
+extern const struct command command_version;

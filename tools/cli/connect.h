@@ -1,0 +1,38 @@
+/*
+ * How commands reach the service. By default that is the local unix socket, where an operator needs
+ * no key; --url or CROWNEST_URL name another address, for which CROWNEST_API_KEY is the key. The
+ * key is never sent over a unix socket, so an exported one does not take an operator's rights away.
+ */
+#pragma once
+
+#include "bindings/c/client.h"
+#include "tools/cli/flags.h"
+
+#define CONNECT_DEFAULT_URL "unix:/run/crownest/crownest.sock"
+
+struct connect_flags {
+    const char *url;
+    const char *project;
+};
+
+/* The flags that every command which calls the service has. */
+#define CONNECT_FLAGS(values)                                                                      \
+    {                                                                                              \
+        .name = "url",                                                                             \
+        .kind = FLAG_TEXT,                                                                         \
+        .value = &(values)->url,                                                                   \
+        .operand = "URL",                                                                          \
+        .help = "the service (CROWNEST_URL, else " CONNECT_DEFAULT_URL ")",                        \
+    },                                                                                             \
+    {                                                                                              \
+        .name = "project", .kind = FLAG_TEXT, .value = &(values)->project, .operand = "PROJECT",   \
+        .help = "operators: act in this project instead of `default`",                             \
+    }
+
+/* Returns a client, which the caller frees, or NULL after printing what is wrong. */
+struct crownest_client *connect_client(const struct command *command,
+                                       const struct connect_flags *flags);
+
+/* Prints how a call failed, with what to do. Returns EXIT_FAILED. */
+int connect_failed(const struct command *command, const struct crownest_client *client,
+                   const struct crownest_error *error);

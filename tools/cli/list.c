@@ -1,0 +1,62 @@
+#include "tools/cli/list.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Not before something was answered: a failed call leaves stdout empty. */
+static void print_heading(struct list *list)
+{
+    if (!list->headed && !list->array)
+        fputs(list->heading, stdout);
+    list->headed = true;
+}
+
+void list_item(struct list *list, const ProtobufCMessage *item)
+{
+    if (list->array) {
+        (void)json_append_message(list->array, item);
+        return;
+    }
+    print_heading(list);
+    list->print_row(item);
+}
+
+char *list_next(const char *next_page_token)
+{
+    return next_page_token[0] ? strdup(next_page_token) : NULL;
+}
+
+static int fetch_all(struct list *list, struct crownest_error *error)
+{
+    char *token = NULL;
+    int result;
+
+    do {
+        char *next = NULL;
+
+        result = list->fetch(list, token ? token : "", &next, error);
+        free(token);
+        token = result ? NULL : next;
+    } while (token);
+    return result;
+}
+
+int list_print(struct list *list, const struct connect_flags *connect, bool as_json)
+{
+    struct crownest_error error;
+    int code = EXIT_OK;
+
+    list->client = connect_client(list->command, connect);
+    if (!list->client)
+        return EXIT_FAILED;
+    list->array = as_json ? json_array() : NULL;
+    if (fetch_all(list, &error))
+        code = connect_failed(list->command, list->client, &error);
+    else
+        print_heading(list);
+    if (!code && list->array && json_print(json_incref(list->array), stdout))
+        code = EXIT_FAILED;
+    json_decref(list->array);
+    crownest_client_free(list->client);
+    return fflush(stdout) ? EXIT_FAILED : code;
+}
