@@ -18,7 +18,7 @@
 #include "sandboxd/policy.h"
 
 #define CGROUP_ROOT "/sys/fs/cgroup"
-/* Commands, nest-init's own group, and the ones that nest-init keeps ready. */
+/* Commands, and a few that nest-init may keep ready. */
 #define MAX_DESCENDANTS (NEST_MAX_COMMANDS + 16)
 
 static const struct cgroup_layout *layout;
@@ -93,11 +93,6 @@ int cgroup_create(const char *id, const struct sd_limits *limits, uid_t owner, g
     if (error < 0) {
         return error;
     }
-    char leaf[PATH_MAX];
-    tree_path(id, "init", leaf);
-    if (mkdir(leaf, 0755) < 0) {
-        return sd_err_sys(err, "make cgroup of nest-init");
-    }
     return delegate(path, owner, group, err);
 }
 
@@ -112,17 +107,15 @@ int cgroup_enter(const char *id, struct sd_err *err)
     return layout->enter(id, err);
 }
 
-int cgroup_open(const char *id, int *ret_sandbox, int *ret_init, struct sd_err *err)
+int cgroup_open(const char *id, int *ret_fd, struct sd_err *err)
 {
     char path[PATH_MAX];
     tree_path(id, "", path);
-    io_cleanup_fd int sandbox = open(path, O_DIRECTORY | O_CLOEXEC);
-    io_cleanup_fd int leaf = openat(sandbox, "init", O_DIRECTORY | O_CLOEXEC);
-    if (leaf < 0) {
+    int fd = open(path, O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) {
         return sd_err_sys(err, "open cgroup");
     }
-    *ret_sandbox = io_take(&sandbox);
-    *ret_init = io_take(&leaf);
+    *ret_fd = fd;
     return 0;
 }
 

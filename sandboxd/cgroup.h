@@ -2,8 +2,8 @@
  * Control groups of sandboxes, in both layouts: v2 unified, and v1 with an (almost) empty v2 tree
  * beside it. Everything lies below a group "crownest" in each hierarchy:
  *
- *   crownest/<id>         limits; every process of the sandbox is in or below it, everywhere
- *   crownest/<id>/init    v2 tree only: nest-init
+ *   crownest/<id>         limits; every process of the sandbox is in or below it, everywhere; in
+ *                         the v2 tree nest-init itself and the root of the cgroup namespace
  *   crownest/<id>/c-<n>   v2 tree only: one command each, made by nest-init, to which the
  *                         directory crownest/<id> of this tree is delegated
  *
@@ -58,8 +58,8 @@ int cgroup_create(const char *id, const struct sd_limits *limits, uid_t owner, g
 /* Moves the calling process into them. */
 int cgroup_enter(const char *id, struct sd_err *err);
 
-/* Descriptors of crownest/<id> and crownest/<id>/init in the v2 tree. */
-int cgroup_open(const char *id, int *ret_sandbox, int *ret_init, struct sd_err *err);
+/* A descriptor of crownest/<id> in the v2 tree. */
+int cgroup_open(const char *id, int *ret_fd, struct sd_err *err);
 
 int cgroup_get_usage(const char *id, struct cgroup_usage *ret_usage);
 int cgroup_kill(const char *id);

@@ -29,10 +29,9 @@
 
 struct build {
     const struct jail_spec *spec;
-    int cgroup;      /* crownest/<id> of the v2 tree, delegated to nest-init */
-    int cgroup_init; /* its child in which nest-init starts */
-    int control[2];  /* server's end, nest-init's end */
-    int sync[2];     /* builder's end, child's end: "go" one way, a struct sd_err the other */
+    int cgroup;     /* crownest/<id> of the v2 tree, delegated to nest-init */
+    int control[2]; /* server's end, nest-init's end */
+    int sync[2];    /* builder's end, child's end: "go" one way, a struct sd_err the other */
     pid_t pid;
     int pidfd;
 };
@@ -194,7 +193,7 @@ static int build_cgroups(struct build *b, struct sd_err *err)
         /* The child inherits the builder's groups: it never runs an instruction outside them. */
         error = cgroup_enter(spec->id, err);
     }
-    return error < 0 ? error : cgroup_open(spec->id, &b->cgroup, &b->cgroup_init, err);
+    return error < 0 ? error : cgroup_open(spec->id, &b->cgroup, err);
 }
 
 static int build_sockets(struct build *b, struct sd_err *err)
@@ -223,10 +222,9 @@ static int build_namespace(struct build *b, struct sd_err *err)
 static int build_clone(struct build *b, struct sd_err *err)
 {
     struct clone_args args = {
-        .flags = NAMESPACES | CLONE_PIDFD | CLONE_INTO_CGROUP,
+        .flags = NAMESPACES | CLONE_PIDFD,
         .pidfd = (uint64_t)(uintptr_t)&b->pidfd,
         .exit_signal = SIGCHLD,
-        .cgroup = (unsigned int)b->cgroup_init,
     };
     long pid = syscall(SYS_clone3, &args, sizeof(args));
     if (pid == 0) {
@@ -303,12 +301,8 @@ static const struct step BUILD_STEPS[] = {
 
 int jail_build(const struct jail_spec *spec, struct jail *ret_jail, struct sd_err *err)
 {
-    struct build b = {.spec = spec,
-                      .cgroup = -1,
-                      .cgroup_init = -1,
-                      .control = {-1, -1},
-                      .sync = {-1, -1},
-                      .pidfd = -1};
+    struct build b = {
+        .spec = spec, .cgroup = -1, .control = {-1, -1}, .sync = {-1, -1}, .pidfd = -1};
     int error = run_steps(BUILD_STEPS, COUNT(BUILD_STEPS), &b, err);
     if (error < 0) {
         return error; /* the builder ends, and with it the child, which waits or has failed */
