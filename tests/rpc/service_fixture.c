@@ -280,7 +280,6 @@ int service_setup(void **state)
     if (!start_sandboxd(service, user) || !start_crownestd(service, user)) {
         show_log(service, "sandboxd");
         show_log(service, "crownestd");
-        (void)service_teardown(state);
         return -1;
     }
     open_clients(service);
