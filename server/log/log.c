@@ -166,8 +166,6 @@ static int scan_file(struct log *log)
 
     if (!alone && !log->refusal)
         log->refusal = -EBUSY;
-    if (log->ended && alone)
-        (void)flock(log->fd, LOCK_UN);
     return result;
 }
 
@@ -348,7 +346,6 @@ int log_end(struct log *log)
         log->refusal = -EPIPE;
         result = log->error;
         (void)pthread_mutex_unlock(&log->lock);
-        (void)flock(log->fd, LOCK_UN);
     }
     log_wake_followers(log, true);
     return result;
