@@ -108,11 +108,12 @@ grpc_byte_buffer *client_receive(struct client_call *call)
 {
     grpc_byte_buffer *buffer = NULL;
     grpc_op ops[2] = {{.op = GRPC_OP_RECV_MESSAGE}, {.op = GRPC_OP_RECV_INITIAL_METADATA}};
-    size_t count = call->initial.capacity ? 1 : 2;
+    size_t count = call->started ? 1 : 2;
 
     ops[0].data.recv_message.recv_message = &buffer;
     ops[1].data.recv_initial_metadata.recv_initial_metadata = &call->initial;
     (void)step(call, ops, count);
+    call->started = true;
     return buffer;
 }
 
@@ -139,6 +140,9 @@ void client_finish(struct client_call *call)
 {
     grpc_op op = {.op = GRPC_OP_RECV_STATUS_ON_CLIENT};
 
+    /* gRPC holds the status back until all that came before it was read. */
+    for (grpc_byte_buffer *unread; (unread = client_receive(call));)
+        grpc_byte_buffer_destroy(unread);
     op.data.recv_status_on_client.trailing_metadata = &call->trailing;
     op.data.recv_status_on_client.status = &call->code;
     op.data.recv_status_on_client.status_details = &call->message;
