@@ -64,9 +64,11 @@ void client_start_within(struct client *client, struct client_call *call, const 
     *call = (struct client_call){.client = client, .message = grpc_empty_slice()};
     grpc_metadata_array_init(&call->initial);
     grpc_metadata_array_init(&call->trailing);
+    grpc_slice method = grpc_slice_from_copied_string(path);
+
     call->call = grpc_channel_create_call(client->channel, NULL, GRPC_PROPAGATE_DEFAULTS,
-                                          client->cq, grpc_slice_from_copied_string(path), NULL,
-                                          in_ms(deadline_ms), NULL);
+                                          client->cq, method, NULL, in_ms(deadline_ms), NULL);
+    grpc_slice_unref(method);
     (void)step(call, &op, 1);
 }
 

@@ -148,12 +148,12 @@ static void test_busy_handler_holds_the_sender(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_takes_all_and_answers),
-        cmocka_unit_test(test_refusal_ends_it),
-        cmocka_unit_test(test_cut_stream_is_not_finished),
-        cmocka_unit_test(test_cut_connection_is_not_finished),
-        cmocka_unit_test(test_busy_handler_holds_the_sender),
+        FIXTURE_TEST(test_takes_all_and_answers),
+        FIXTURE_TEST(test_refusal_ends_it),
+        FIXTURE_TEST(test_cut_stream_is_not_finished),
+        FIXTURE_TEST(test_cut_connection_is_not_finished),
+        FIXTURE_TEST(test_busy_handler_holds_the_sender),
     };
 
-    return cmocka_run_group_tests(tests, fixture_setup, fixture_teardown);
+    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -159,15 +159,15 @@ static void test_many_streams_at_one_time(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_all_messages_in_order),
-        cmocka_unit_test(test_empty_stream),
-        cmocka_unit_test(test_status_of_the_end),
-        cmocka_unit_test(test_woken_from_another_thread),
-        cmocka_unit_test(test_cancelled_while_waiting_closes_once),
-        cmocka_unit_test(test_cancelled_under_way_closes_once),
-        cmocka_unit_test(test_slow_reader_stops_the_pulls),
-        cmocka_unit_test(test_many_streams_at_one_time),
+        FIXTURE_TEST(test_all_messages_in_order),
+        FIXTURE_TEST(test_empty_stream),
+        FIXTURE_TEST(test_status_of_the_end),
+        FIXTURE_TEST(test_woken_from_another_thread),
+        FIXTURE_TEST(test_cancelled_while_waiting_closes_once),
+        FIXTURE_TEST(test_cancelled_under_way_closes_once),
+        FIXTURE_TEST(test_slow_reader_stops_the_pulls),
+        FIXTURE_TEST(test_many_streams_at_one_time),
     };
 
-    return cmocka_run_group_tests(tests, fixture_setup, fixture_teardown);
+    return cmocka_run_group_tests(tests, NULL, NULL);
 }
