@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "server/rpc/call.h"
+#include "server/rpc/engine.h"
 #include "server/util/limits.h"
 
 void *rpc_call_context(const struct rpc_call *call)

@@ -6,7 +6,6 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <uthash.h>
 
 #include "server/artifact/collect.h"
@@ -14,13 +13,14 @@
 #include "server/store/record.h"
 #include "server/util/cleanup.h"
 #include "server/util/clock.h"
+#include "server/util/cond.h"
 #include "server/util/limits.h"
 #include "server/util/prototime.h"
 
 #define FINISH_THREADS 8
 #define ARENA_BYTES (8U << 20)
 #define DRAIN_BYTES_MAX (2U << 20) /* more than a pipe holds, so a pipe is drained within it */
-#define CANCEL_WAIT_S 20
+#define CANCEL_WAIT_MS 20000
 
 struct output {
     struct loop_source source;
@@ -341,6 +341,7 @@ static void finish_run(struct job *job)
         (void)pthread_mutex_unlock(&commands->mutex);
         set_cause(command, asked, record->command);
         set_usage(command, record->command, arena);
+        (void)log_finish(command->log);
         record->command->log_bytes = log_size(command->log);
         collect_declared(command, record, arena, &collected);
         r = write_exit(commands, record, &collected);
@@ -381,10 +382,8 @@ static void timeout_fire(struct loop_timer *timer)
 /* Whether its end was recorded in time. */
 static bool wait_forgotten(struct commands *commands, const char *id)
 {
-    struct timespec deadline;
+    struct timespec deadline = cond_deadline(CANCEL_WAIT_MS);
 
-    (void)clock_gettime(CLOCK_REALTIME, &deadline);
-    deadline.tv_sec += CANCEL_WAIT_S;
     lock_scope(&commands->mutex);
     while (find_command(commands, id)) {
         if (pthread_cond_timedwait(&commands->done, &commands->mutex, &deadline) == ETIMEDOUT)
@@ -411,8 +410,8 @@ struct status commands_cancel(struct commands *commands, const char *project_id,
     if (r < 0 && r != -ESRCH && r != -ENOENT && r != -ECONNRESET)
         return status_unavailable("CANCEL_FAILED", "the sandbox does not answer: %s", strerror(-r));
     if (!wait_forgotten(commands, command_id))
-        return status_unavailable("CANCEL_FAILED", "the command has not ended within %d s",
-                                  CANCEL_WAIT_S);
+        return status_unavailable("CANCEL_FAILED", "the command has not ended within %d ms",
+                                  CANCEL_WAIT_MS);
     return STATUS_OK_VALUE;
 }
 
@@ -695,6 +694,7 @@ static bool bury(void *arg, const char *id, struct bytes project)
         record->command->exit_cause = CROWNEST__V1__EXIT_CAUSE__EXIT_CAUSE_HOST_LOST;
         record->command->end_time = prototime_from_us(arena, clock_wall_us());
         if (log_open(commands->log_directory, id, &log, NULL) == 0) {
+            (void)log_end(log);
             record->command->log_bytes = log_size(log);
             log_unref(log);
         }
@@ -729,7 +729,7 @@ struct commands *commands_new(const struct commands_options *options)
     commands->log_directory = strdup(options->log_directory);
     commands->workers = workers_new("commands", FINISH_THREADS);
     (void)pthread_mutex_init(&commands->mutex, NULL);
-    (void)pthread_cond_init(&commands->done, NULL);
+    cond_init(&commands->done);
     return commands;
 }
 

@@ -8,10 +8,10 @@
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "server/util/cleanup.h"
+#include "server/util/cond.h"
 #include "server/util/limits.h"
 #include "server/util/workers.h"
 
@@ -92,7 +92,6 @@ static void nest_ready(struct loop_source *source, uint32_t events)
 struct nest *nest_new(struct loop *loop, int fd, const struct nest_hooks *hooks)
 {
     struct nest *nest = calloc(1, sizeof(*nest));
-    pthread_condattr_t attributes;
 
     if (!nest)
         abort();
@@ -101,10 +100,7 @@ struct nest *nest_new(struct loop *loop, int fd, const struct nest_hooks *hooks)
     nest->hooks = *hooks;
     nest->source = (struct loop_source){.fd = fd, .ready = nest_ready};
     (void)pthread_mutex_init(&nest->mutex, NULL);
-    (void)pthread_condattr_init(&attributes);
-    (void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    (void)pthread_cond_init(&nest->wake, &attributes);
-    (void)pthread_condattr_destroy(&attributes);
+    cond_init(&nest->wake);
     if (loop_add(loop, &nest->source, EPOLLIN) < 0)
         abort();
     return nest;
@@ -144,22 +140,10 @@ int nest_call_send(struct nest *nest, struct nest_request *request, size_t size,
     return 0;
 }
 
-static struct timespec deadline_after(unsigned ms)
-{
-    struct timespec at;
-
-    (void)clock_gettime(CLOCK_MONOTONIC, &at);
-    uint64_t ns = (uint64_t)at.tv_nsec + (uint64_t)ms * 1000000;
-
-    at.tv_sec += (time_t)(ns / 1000000000);
-    at.tv_nsec = (long)(ns % 1000000000);
-    return at;
-}
-
 int nest_call_wait(struct nest *nest, struct nest_call *call, unsigned timeout_ms,
                    unsigned fd_count)
 {
-    struct timespec deadline = deadline_after(timeout_ms);
+    struct timespec deadline = cond_deadline(timeout_ms);
     int r = 0;
 
     (void)pthread_mutex_lock(&nest->mutex);

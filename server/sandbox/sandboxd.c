@@ -8,10 +8,10 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "server/util/cleanup.h"
+#include "server/util/cond.h"
 #include "server/util/fdpass.h"
 #include "server/util/limits.h"
 
@@ -163,25 +163,11 @@ static void exchange_forget(struct sandboxd *sandboxd, struct exchange *exchange
     *at = exchange->next;
 }
 
-static struct timespec deadline_after(unsigned ms)
-{
-    struct timespec at;
-
-    (void)clock_gettime(CLOCK_MONOTONIC, &at);
-    at.tv_sec += ms / 1000;
-    at.tv_nsec += (long)(ms % 1000) * 1000000;
-    if (at.tv_nsec >= 1000000000) {
-        at.tv_nsec -= 1000000000;
-        at.tv_sec++;
-    }
-    return at;
-}
-
 /* Sends and waits. The exchange's descriptors are the caller's, whatever the result. */
 static int sandboxd_exchange(struct sandboxd *sandboxd, struct sd_request *request,
                              struct exchange *exchange, struct err *err)
 {
-    struct timespec deadline = deadline_after(LIMIT_SANDBOXD_WAIT_MS);
+    struct timespec deadline = cond_deadline(LIMIT_SANDBOXD_WAIT_MS);
 
     lock_scope(&sandboxd->mutex);
     int r = sandboxd_connect(sandboxd, err);
@@ -212,7 +198,6 @@ static int sandboxd_exchange(struct sandboxd *sandboxd, struct sd_request *reque
 int sandboxd_new(const char *socket_path, struct sandboxd **ret_sandboxd, struct err *err)
 {
     struct sandboxd *sandboxd = calloc(1, sizeof(*sandboxd));
-    pthread_condattr_t attributes;
 
     if (!sandboxd)
         abort();
@@ -226,10 +211,7 @@ int sandboxd_new(const char *socket_path, struct sandboxd **ret_sandboxd, struct
     (void)snprintf(sandboxd->address.sun_path, sizeof(sandboxd->address.sun_path), "%s",
                    socket_path);
     (void)pthread_mutex_init(&sandboxd->mutex, NULL);
-    (void)pthread_condattr_init(&attributes);
-    (void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    (void)pthread_cond_init(&sandboxd->wake, &attributes);
-    (void)pthread_condattr_destroy(&attributes);
+    cond_init(&sandboxd->wake);
     *ret_sandboxd = sandboxd;
     return 0;
 }

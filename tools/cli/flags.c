@@ -119,6 +119,17 @@ static const struct flag *find_flag(const struct flag *flags, size_t count, int 
     return NULL;
 }
 
+/* getopt says in optopt which letter it was, for it may stand among others; 0: a long one. */
+static void report_flag(const struct command *command, int id, const char *argument)
+{
+    const char *what = id == ':' ? "needs a value" : "is unknown";
+
+    if (optopt > 0 && optopt < FIRST_ID)
+        (void)flags_mistake(command, "the flag -%c %s", optopt, what);
+    else
+        (void)flags_mistake(command, "the flag %s %s", argument, what);
+}
+
 enum flags_result flags_parse(const struct command *command, const struct flag *flags,
                               size_t flag_count, bool stop_at_operand, int argc, char **argv,
                               int *ret_operands)
@@ -141,8 +152,7 @@ enum flags_result flags_parse(const struct command *command, const struct flag *
             return FLAGS_HELP;
         }
         if (!flag) {
-            (void)flags_mistake(command, id == ':' ? "%s needs a value" : "unknown flag %s",
-                                argv[optind - 1]);
+            report_flag(command, id, argv[optind - 1]);
             return FLAGS_WRONG;
         }
         enum flags_result result = apply(command, flag, optarg);

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <openssl/evp.h>
 
@@ -226,7 +227,9 @@ int json_append_message(json_t *array, const ProtobufCMessage *message)
 
 int json_print(json_t *value, FILE *out)
 {
-    int failed = json_dumpf(value, out, JSON_INDENT(2) | JSON_ENCODE_ANY) < 0;
+    /* On a terminal nothing but ASCII, for some characters beyond it drive or reorder text. */
+    size_t flags = JSON_INDENT(2) | JSON_ENCODE_ANY | (isatty(fileno(out)) ? JSON_ENSURE_ASCII : 0);
+    int failed = json_dumpf(value, out, flags) < 0;
 
     json_decref(value);
     return failed || fputc('\n', out) == EOF || fflush(out) ? -EIO : 0;

@@ -3,12 +3,22 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Not before something was answered: a failed call leaves stdout empty. */
+static void print_heading(struct list *list)
+{
+    if (!list->headed && !list->array)
+        fputs(list->heading, stdout);
+    list->headed = true;
+}
+
 void list_item(struct list *list, const ProtobufCMessage *item)
 {
-    if (list->array)
+    if (list->array) {
         (void)json_append_message(list->array, item);
-    else
-        list->print_row(item);
+        return;
+    }
+    print_heading(list);
+    list->print_row(item);
 }
 
 char *list_next(const char *next_page_token)
@@ -40,11 +50,11 @@ int list_print(struct list *list, const struct connect_flags *connect, bool as_j
     if (!list->client)
         return EXIT_FAILED;
     list->array = as_json ? json_array() : NULL;
-    if (!list->array)
-        fputs(list->heading, stdout);
     if (fetch_all(list, &error))
         code = connect_failed(list->command, list->client, &error);
-    else if (list->array && json_print(json_incref(list->array), stdout))
+    else
+        print_heading(list);
+    if (!code && list->array && json_print(json_incref(list->array), stdout))
         code = EXIT_FAILED;
     json_decref(list->array);
     crownest_client_free(list->client);

@@ -19,6 +19,7 @@ struct list {
     void *context; /* fetch's own */
     struct crownest_client *client;
     json_t *array; /* NULL: a table */
+    bool headed;   /* the heading was printed */
 };
 
 /* Adds an item of a page. */

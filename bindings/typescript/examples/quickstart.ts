@@ -15,7 +15,7 @@ for step in ("reading", "thinking", "writing"):
     print(f"{step} ...", flush=True)
     rows.append(f"<li>{step}</li>")
     time.sleep(0.3)
-with open("/workspace/report.html", "w") as report:
+with open("report.html", "w") as report:
     report.write("<h1>Report</h1><ul>" + "".join(rows) + "</ul>\\n")
 print("report.html is written", flush=True)
 `;
@@ -25,7 +25,9 @@ const client = new CrowNest({ apiKey: process.env.CROWNEST_API_KEY });
 // 01 - create
 let done = step("01 create");
 const sandbox = await client.sandboxes.create({ template: "python" });
-done(`${sandbox.sandboxId} is ${sandbox.info.state}, template ${sandbox.info.templateDigest.slice(0, 19)}…`);
+done(
+  `${sandbox.sandboxId} is ${sandbox.info.state}, template ${sandbox.info.templateDigest.slice(0, 19)}…`,
+);
 
 try {
   done = step("   write main.py");
@@ -33,25 +35,36 @@ try {
   done(`${sizeBytes} bytes`);
 
   // 02 - run
-  done = step("02 run");
+  console.log("02 run                        python main.py, its output as it comes:");
+  done = step("   its end");
   const began = performance.now();
   const received: Buffer[] = [];
+  let lineBegins = true;
   const result = await sandbox.commands.run("python main.py", {
     collect: [{ path: "/workspace/report.html", name: "report.html" }],
     onStdout: (chunk) => {
       received.push(chunk);
-      process.stdout.write(`   ${since(began)}  ${chunk}`);
+      if (lineBegins) process.stdout.write(`${since(began).padStart(28)}  | `);
+      process.stdout.write(chunk);
+      lineBegins = chunk.at(-1) === 0x0a;
     },
-    onStderr: (chunk) => void process.stderr.write(chunk),
+    onStderr: (chunk) => process.stderr.write(chunk),
   });
-  done(`${result.commandId} ended: ${result.exitCause}, exit code ${result.exitCode}`);
+  done(`${result.commandId} ${result.exitCause} with code ${result.exitCode}`);
   check(result.exitCode === 0, "the program exits with 0");
   check(received.length > 1, "its output came in pieces while it ran");
 
   // 03 - collect
   done = step("03 collect");
   const artifacts = await sandbox.artifacts.list();
-  done(artifacts.map((artifact) => `${artifact.name} ${artifact.sizeBytes} bytes ${artifact.digest.slice(0, 19)}…`).join(", "));
+  done(
+    artifacts
+      .map(
+        (artifact) =>
+          `${artifact.name} ${artifact.sizeBytes} bytes ${artifact.digest.slice(0, 19)}…`,
+      )
+      .join(", "),
+  );
   const report = artifacts.find((artifact) => artifact.name === "report.html");
   check(report !== undefined, "report.html is an artifact");
 
@@ -59,14 +72,21 @@ try {
   const server = await sandbox.commands.start("exec python -m http.server 8080");
   const preview = await sandbox.previews.create({ port: 8080 });
   const page = await visit(preview, "report.html");
-  done(`${preview.url} answers ${page.status} with ${page.body.length} bytes (served by ${server.commandId})`);
+  done(
+    `${preview.url} answers ${page.status} with ${page.body.length} bytes (served by ${server.commandId})`,
+  );
   check(page.body.includes("<h1>Report</h1>"), "the preview shows the report");
-  check((await visit({ ...preview, headers: {} }, "report.html")).status === 401, "without its token it answers 401");
+  check(
+    (await visit({ ...preview, headers: {} }, "report.html")).status === 401,
+    "without its token it answers 401",
+  );
 
   // 04 - kill
   done = step("04 kill");
   await sandbox.kill();
-  done(`${sandbox.info.state}, cause ${sandbox.info.endCause}, ${(sandbox.info.cpuUsec / 1000).toFixed(0)} ms of CPU used`);
+  done(
+    `${sandbox.info.state}, cause ${sandbox.info.endCause}, ${(sandbox.info.cpuUsec / 1000).toFixed(0)} ms of CPU used`,
+  );
 
   done = step("   read again");
   const log: Buffer[] = [];
@@ -75,8 +95,14 @@ try {
   }
   const content = await sandbox.artifacts.download(report);
   done("its log and its artifact outlive the sandbox");
-  check(Buffer.concat(log).equals(Buffer.concat(received)), "the log is byte for byte what onStdout got");
-  check(`sha256:${createHash("sha256").update(content).digest("hex")}` === report.digest, "the artifact's digest matches");
+  check(
+    Buffer.concat(log).equals(Buffer.concat(received)),
+    "the log is byte for byte what onStdout got",
+  );
+  check(
+    `sha256:${createHash("sha256").update(content).digest("hex")}` === report.digest,
+    "the artifact's digest matches",
+  );
 
   console.log(`
 How to go on
@@ -106,7 +132,10 @@ function check(ok: boolean, what: string): asserts ok {
 }
 
 /** Fetches a page of a preview with its token, until the program behind the port answers. */
-async function visit(preview: CreatedPreview, path: string): Promise<{ status: number; body: string }> {
+async function visit(
+  preview: CreatedPreview,
+  path: string,
+): Promise<{ status: number; body: string }> {
   const url = new URL(path, preview.url);
   for (const deadline = Date.now() + 10_000; ; await delay(100)) {
     const page = await fetchLocal(url, preview.headers).catch((error: unknown) => {
@@ -118,7 +147,10 @@ async function visit(preview: CreatedPreview, path: string): Promise<{ status: n
 }
 
 /** As fetch, but names below `localhost` are this machine also where the resolver does not know. */
-function fetchLocal(url: URL, headers: Record<string, string>): Promise<{ status: number; body: string }> {
+function fetchLocal(
+  url: URL,
+  headers: Record<string, string>,
+): Promise<{ status: number; body: string }> {
   const hostname = url.hostname.endsWith(".localhost") ? "127.0.0.1" : url.hostname;
   return new Promise((resolve, reject) => {
     const request = httpGet(

@@ -27,7 +27,9 @@ export interface DownloadOptions extends RequestOptions {
 /** @internal */
 export function collectItems(items: readonly (string | CollectItem)[]): Required<CollectItem>[] {
   return items.map((item) =>
-    typeof item === "string" ? { path: item, name: "" } : { path: item.path, name: item.name ?? "" },
+    typeof item === "string"
+      ? { path: item, name: "" }
+      : { path: item.path, name: item.name ?? "" },
   );
 }
 
@@ -56,7 +58,9 @@ export class Artifacts {
       sandboxId: this.#sandboxId,
       items: collectItems(items),
     };
-    return (await this.#transport.unary(ArtifactServiceService.collect, request, options)).artifacts.map(toArtifact);
+    return (
+      await this.#transport.unary(ArtifactServiceService.collect, request, options)
+    ).artifacts.map(toArtifact);
   }
 
   /** Lists the sandbox's artifacts, newest first. */
@@ -70,7 +74,9 @@ export class Artifacts {
 
   /** Returns an artifact. Errors: NotFoundError `ARTIFACT_NOT_FOUND`. */
   async get(artifactId: string, options: RequestOptions = {}): Promise<Artifact> {
-    return toArtifact((await this.#transport.unary(ArtifactServiceService.get, { artifactId }, options)).artifact);
+    return toArtifact(
+      (await this.#transport.unary(ArtifactServiceService.get, { artifactId }, options)).artifact,
+    );
   }
 
   /**
@@ -90,7 +96,8 @@ export class Artifacts {
     artifact: Artifact | string,
     options: RequestOptions = {},
   ): AsyncGenerator<Uint8Array, void, undefined> {
-    const { artifactId, digest, sizeBytes } = typeof artifact === "string" ? await this.get(artifact, options) : artifact;
+    const { artifactId, digest, sizeBytes } =
+      typeof artifact === "string" ? await this.get(artifact, options) : artifact;
     const hash = createHash("sha256");
     for await (const data of this.#bytes(artifactId, sizeBytes, options)) {
       hash.update(data);
@@ -106,10 +113,14 @@ export class Artifacts {
   }
 
   /** An artifact never changes, so a broken download goes on where it stopped. */
-  async *#bytes(artifactId: string, sizeBytes: number, options: RequestOptions): AsyncGenerator<Buffer, void, undefined> {
+  async *#bytes(
+    artifactId: string,
+    sizeBytes: number,
+    options: RequestOptions,
+  ): AsyncGenerator<Buffer, void, undefined> {
     const { signal, timeoutMs, maxRetries = this.#transport.maxRetries } = options;
     let offset = 0;
-    for (let failures = 0; ; ) {
+    for (let failures = 0; ;) {
       try {
         const stream = this.#transport.stream(
           ArtifactServiceService.download,
@@ -125,7 +136,10 @@ export class Artifacts {
         throw makeError("The download ended early.", { code: "UNAVAILABLE" });
       } catch (error) {
         if (signal?.aborted || !isResumable(error) || ++failures > maxRetries) throw error;
-        await this.#transport.pause(backoffMs(failures, (error as CrowNestError).retryAfterMs), signal);
+        await this.#transport.pause(
+          backoffMs(failures, (error as CrowNestError).retryAfterMs),
+          signal,
+        );
       }
     }
   }

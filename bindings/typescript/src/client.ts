@@ -45,7 +45,8 @@ export class CrowNest {
       throw new AuthenticationError("There is no API key.", {
         code: "UNAUTHENTICATED",
         field: "apiKey",
-        remedy: "Pass apiKey or set CROWNEST_API_KEY; an operator mints one with `crownest keys create`.",
+        remedy:
+          "Pass apiKey or set CROWNEST_API_KEY; an operator mints one with `crownest keys create`.",
       });
     }
     this.#transport = new Transport({
@@ -72,5 +73,8 @@ export class CrowNest {
 function number(field: string, value: number | undefined, fallback: number, least: number): number {
   if (value === undefined) return fallback;
   if (Number.isFinite(value) && value >= least) return value;
-  throw new InvalidArgumentError(`${field} must be a number of at least ${least}.`, { code: "INVALID_ARGUMENT", field });
+  throw new InvalidArgumentError(`${field} must be a number of at least ${least}.`, {
+    code: "INVALID_ARGUMENT",
+    field,
+  });
 }

@@ -1,7 +1,13 @@
 // The errors of the SDK. Every failure of a call is a CrowNestError; its subclass follows the gRPC
 // status code and its `reason` is the service's stable name for what went wrong.
 import { status as Status, type ServiceError } from "@grpc/grpc-js";
-import { BadRequest, ErrorInfo, RequestInfo, RetryInfo, Status as RpcStatus } from "./gen/private/google_rpc.js";
+import {
+  BadRequest,
+  ErrorInfo,
+  RequestInfo,
+  RetryInfo,
+  Status as RpcStatus,
+} from "./gen/private/google_rpc.js";
 import { durationToMs } from "./time.js";
 
 /** A gRPC status code by name, such as `NOT_FOUND`. */
@@ -135,7 +141,10 @@ function readDetails(error: ServiceError): Omit<ErrorFields, "code"> {
   if (!Buffer.isBuffer(raw)) return fields;
   try {
     for (const { typeUrl, value } of RpcStatus.decode(raw).details) {
-      READERS[typeUrl.startsWith(TYPE_PREFIX) ? typeUrl.slice(TYPE_PREFIX.length) : ""]?.(value, fields);
+      READERS[typeUrl.startsWith(TYPE_PREFIX) ? typeUrl.slice(TYPE_PREFIX.length) : ""]?.(
+        value,
+        fields,
+      );
     }
   } catch {
     // Something between us and the service put other bytes there: the status itself still holds.
@@ -151,7 +160,8 @@ const READERS: Record<string, (value: Buffer, fields: Omit<ErrorFields, "code">)
     if (metadata.field) fields.field = metadata.field;
     if (metadata.remedy) fields.remedy = metadata.remedy;
     if (metadata.retryable) fields.retryable = metadata.retryable === "true";
-    if (metadata.admitted === "yes" || metadata.admitted === "no") fields.admitted = metadata.admitted;
+    if (metadata.admitted === "yes" || metadata.admitted === "no")
+      fields.admitted = metadata.admitted;
   },
   BadRequest(value, fields) {
     const violation = BadRequest.decode(value).fieldViolations[0];

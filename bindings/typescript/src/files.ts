@@ -62,7 +62,10 @@ export class Files {
   }
 
   /** Reads a file chunk by chunk, at most 256 KiB each; a broken connection ends it with an error. */
-  async *readStream(path: string, options: Omit<ReadOptions, "maxBytes"> = {}): AsyncGenerator<Buffer, void, undefined> {
+  async *readStream(
+    path: string,
+    options: Omit<ReadOptions, "maxBytes"> = {},
+  ): AsyncGenerator<Buffer, void, undefined> {
     const request = { sandboxId: this.#sandboxId, path, offset: options.offset ?? 0 };
     const { signal, timeoutMs } = options;
     for await (const { data } of this.#transport.stream(FileServiceService.read, request, {
@@ -79,7 +82,11 @@ export class Files {
    * bytes. Also QuotaError `SANDBOX_DISK_FULL`. A stream is sent once, text and bytes again after a
    * broken connection.
    */
-  async write(path: string, data: FileData, options: WriteOptions = {}): Promise<{ sizeBytes: number }> {
+  async write(
+    path: string,
+    data: FileData,
+    options: WriteOptions = {},
+  ): Promise<{ sizeBytes: number }> {
     const open = {
       sandboxId: this.#sandboxId,
       path,
@@ -87,7 +94,14 @@ export class Files {
       makeParents: options.makeParents ?? false,
     };
     const once = async () => {
-      const { sizeBytes } = await this.#transport.upload(FileServiceService.write, messages(open, data), options);
+      const { sizeBytes } = await this.#transport.upload(
+        FileServiceService.write,
+        messages(open, data),
+        {
+          ...options,
+          poison: { part: { $case: "open", value: open } },
+        },
+      );
       return { sizeBytes };
     };
     if (typeof data !== "string" && !(data instanceof Uint8Array)) return once();
@@ -98,20 +112,29 @@ export class Files {
   /** Lists a directory by name, `/workspace` by default. Also PreconditionError `FILE_NOT_A_DIRECTORY`. */
   async list(path = "", options: RequestOptions = {}): Promise<Directory> {
     const request = { sandboxId: this.#sandboxId, path };
-    const { entries, truncated } = await this.#transport.unary(FileServiceService.list, request, options);
+    const { entries, truncated } = await this.#transport.unary(
+      FileServiceService.list,
+      request,
+      options,
+    );
     return { entries: entries.map(toFileEntry), truncated };
   }
 }
 
 type Open = Extract<NonNullable<WriteFileRequest["part"]>, { $case: "open" }>["value"];
 
-async function* messages(open: Open, data: FileData): AsyncGenerator<WriteFileRequest, void, undefined> {
+async function* messages(
+  open: Open,
+  data: FileData,
+): AsyncGenerator<WriteFileRequest, void, undefined> {
   yield { part: { $case: "open", value: open } };
   const whole = typeof data === "string" ? Buffer.from(data, "utf8") : data;
   for await (const chunk of whole instanceof Uint8Array ? [whole] : whole) {
     for (let at = 0; at < chunk.length; at += CHUNK_BYTES) {
       const piece = chunk.subarray(at, at + CHUNK_BYTES);
-      yield { part: { $case: "data", value: Buffer.from(piece.buffer, piece.byteOffset, piece.length) } };
+      yield {
+        part: { $case: "data", value: Buffer.from(piece.buffer, piece.byteOffset, piece.length) },
+      };
     }
   }
 }

@@ -1,5 +1,9 @@
 // Reads a command's stream over as many connections as it takes: nothing lost, nothing twice.
-import { CommandServiceService, type CommandEvent, type RunCommandRequest } from "./gen/crownest/v1/command.js";
+import {
+  CommandServiceService,
+  type CommandEvent,
+  type RunCommandRequest,
+} from "./gen/crownest/v1/command.js";
 import { CrowNestError, isResumable, isRetryable, makeError } from "./errors.js";
 import { backoffMs } from "./time.js";
 import type { Transport } from "./transport.js";
@@ -48,7 +52,8 @@ export async function* follow(
       if (error instanceof HoleError && resumed) throw locate(error.asCrowNestError(), cursor);
       const broken = error instanceof HoleError ? error.asCrowNestError() : error;
       if (!(broken instanceof CrowNestError)) throw broken;
-      const wait = error instanceof HoleError ? 0 : patience.wait(broken, cursor.commandId !== undefined);
+      const wait =
+        error instanceof HoleError ? 0 : patience.wait(broken, cursor.commandId !== undefined);
       if (wait === null || options.signal?.aborted) throw locate(broken, cursor);
       await transport.pause(wait, options.signal);
     }
@@ -68,7 +73,11 @@ async function* open(
           signal,
           bounded: "first",
         })
-      : transport.stream(CommandServiceService.streamLogs, { commandId, offset, follow }, { signal, bounded: "none" });
+      : transport.stream(
+          CommandServiceService.streamLogs,
+          { commandId, offset, follow },
+          { signal, bounded: "none" },
+        );
   for await (const { event } of responses) {
     // An event of a kind that this version does not know is left out.
     if (event?.event) yield event.event;
@@ -121,7 +130,12 @@ class Cursor {
         const end = offset + data.length;
         if (!this.#advance(offset, end)) return null;
         const from = end - this.#advanced;
-        return from === offset ? event : { ...event, value: { ...event.value, offset: from, data: data.subarray(from - offset) } };
+        return from === offset
+          ? event
+          : {
+              ...event,
+              value: { ...event.value, offset: from, data: data.subarray(from - offset) },
+            };
       }
       case "gap": {
         const { fromOffset, toOffset } = event.value;

@@ -36,13 +36,19 @@ export class Previews {
       sandboxId: this.#sandboxId,
       port: options.port,
     };
-    const { preview, token } = await this.#transport.unary(PreviewServiceService.create, request, options);
+    const { preview, token } = await this.#transport.unary(
+      PreviewServiceService.create,
+      request,
+      options,
+    );
     return { ...toPreview(preview), token, headers: { [PREVIEW_TOKEN_HEADER]: token } };
   }
 
   /** Returns a preview, without its token. Errors: NotFoundError `PREVIEW_NOT_FOUND`. */
   async get(previewId: string, options: RequestOptions = {}): Promise<Preview> {
-    return toPreview((await this.#transport.unary(PreviewServiceService.get, { previewId }, options)).preview);
+    return toPreview(
+      (await this.#transport.unary(PreviewServiceService.get, { previewId }, options)).preview,
+    );
   }
 
   /** Lists the sandbox's previews, newest first. */
@@ -58,7 +64,11 @@ export class Previews {
   async delete(previewId: string, options: RequestOptions = {}): Promise<void> {
     let unanswered = false;
     await this.#transport.retrying(options, async (deadline) => {
-      const rest = { signal: options.signal, timeoutMs: Math.max(1, deadline - Date.now()), maxRetries: 0 };
+      const rest = {
+        signal: options.signal,
+        timeoutMs: Math.max(1, deadline - Date.now()),
+        maxRetries: 0,
+      };
       try {
         await this.#transport.unary(PreviewServiceService.delete, { previewId }, rest);
       } catch (error) {

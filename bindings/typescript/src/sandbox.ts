@@ -43,14 +43,18 @@ export class Sandbox implements AsyncDisposable {
   /** Asks the service how the sandbox is. Errors: NotFoundError `SANDBOX_NOT_FOUND`. */
   async refresh(options: RequestOptions = {}): Promise<SandboxInfo> {
     const { sandboxId } = this;
-    this.#info = toSandboxInfo((await this.#transport.unary(SandboxServiceService.get, { sandboxId }, options)).sandbox);
+    this.#info = toSandboxInfo(
+      (await this.#transport.unary(SandboxServiceService.get, { sandboxId }, options)).sandbox,
+    );
     return this.#info;
   }
 
   /** Kills the sandbox and all that runs in it, and returns its tombstone; again changes nothing. */
   async kill(options: RequestOptions = {}): Promise<SandboxInfo> {
     const { sandboxId } = this;
-    this.#info = toSandboxInfo((await this.#transport.unary(SandboxServiceService.kill, { sandboxId }, options)).sandbox);
+    this.#info = toSandboxInfo(
+      (await this.#transport.unary(SandboxServiceService.kill, { sandboxId }, options)).sandbox,
+    );
     return this.#info;
   }
 

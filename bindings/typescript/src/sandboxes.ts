@@ -45,23 +45,36 @@ export class Sandboxes {
       requestId: options.requestId ?? newRequestId(),
       template: options.template ?? "",
       ttl: durationFromSeconds(options.ttl, "ttl"),
-      resources: resources && { memoryBytes: 0, cpuMillis: 0, maxProcesses: 0, diskBytes: 0, ...resources },
+      resources: resources && {
+        memoryBytes: 0,
+        cpuMillis: 0,
+        maxProcesses: 0,
+        diskBytes: 0,
+        ...resources,
+      },
       labels: options.labels ?? {},
       env: options.env ?? {},
     };
-    return this.#handle(await this.#transport.unary(SandboxServiceService.create, request, options));
+    return this.#handle(
+      await this.#transport.unary(SandboxServiceService.create, request, options),
+    );
   }
 
   /** Returns a sandbox, living or ended. Errors: NotFoundError `SANDBOX_NOT_FOUND`. */
   async get(sandboxId: string, options: RequestOptions = {}): Promise<Sandbox> {
-    return this.#handle(await this.#transport.unary(SandboxServiceService.get, { sandboxId }, options));
+    return this.#handle(
+      await this.#transport.unary(SandboxServiceService.get, { sandboxId }, options),
+    );
   }
 
   /** Lists the project's sandboxes, newest first. */
   list(options: ListSandboxesOptions = {}): List<Sandbox> {
     const state = WireState[options.state ?? "UNSPECIFIED"];
     if (state === undefined) {
-      throw new InvalidArgumentError(`There is no state "${options.state}".`, { code: "INVALID_ARGUMENT", field: "state" });
+      throw new InvalidArgumentError(`There is no state "${options.state}".`, {
+        code: "INVALID_ARGUMENT",
+        field: "state",
+      });
     }
     return new List(async (pageToken) => {
       const request = { pageSize: options.pageSize ?? 0, pageToken, state };
@@ -78,7 +91,9 @@ export class Sandboxes {
    * NotFoundError `SANDBOX_NOT_FOUND`.
    */
   async kill(sandboxId: string, options: RequestOptions = {}): Promise<SandboxInfo> {
-    return toSandboxInfo((await this.#transport.unary(SandboxServiceService.kill, { sandboxId }, options)).sandbox);
+    return toSandboxInfo(
+      (await this.#transport.unary(SandboxServiceService.kill, { sandboxId }, options)).sandbox,
+    );
   }
 
   #handle(response: { sandbox?: Parameters<typeof toSandboxInfo>[0] }): Sandbox {

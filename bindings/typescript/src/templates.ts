@@ -13,11 +13,15 @@ export class Templates {
 
   /** Lists the templates by name; at most 256, so that there is one page. */
   async list(options: RequestOptions = {}): Promise<Template[]> {
-    return (await this.#transport.unary(TemplateServiceService.list, {}, options)).templates.map(toTemplate);
+    return (await this.#transport.unary(TemplateServiceService.list, {}, options)).templates.map(
+      toTemplate,
+    );
   }
 
   /** Returns a template by its name or `sha256:…` digest. Errors: NotFoundError `TEMPLATE_NOT_FOUND`. */
   async get(template: string, options: RequestOptions = {}): Promise<Template> {
-    return toTemplate((await this.#transport.unary(TemplateServiceService.get, { template }, options)).template);
+    return toTemplate(
+      (await this.#transport.unary(TemplateServiceService.get, { template }, options)).template,
+    );
   }
 }

@@ -3,10 +3,16 @@ import type { Duration } from "./gen/google/protobuf/duration.js";
 import { InvalidArgumentError } from "./errors.js";
 
 /** Seconds, with a fraction, to a Duration; `field` is named when it is not a number. */
-export function durationFromSeconds(seconds: number | undefined, field: string): Duration | undefined {
+export function durationFromSeconds(
+  seconds: number | undefined,
+  field: string,
+): Duration | undefined {
   if (seconds === undefined) return undefined;
   if (!Number.isFinite(seconds)) {
-    throw new InvalidArgumentError(`${field} must be a number of seconds.`, { code: "INVALID_ARGUMENT", field });
+    throw new InvalidArgumentError(`${field} must be a number of seconds.`, {
+      code: "INVALID_ARGUMENT",
+      field,
+    });
   }
   const whole = Math.trunc(seconds);
   return { seconds: whole, nanos: Math.round((seconds - whole) * 1e9) };

@@ -9,9 +9,17 @@ import {
   type ServiceError,
 } from "@grpc/grpc-js";
 import { randomUUID } from "node:crypto";
-import { abortError, fromServiceError, InvalidArgumentError, isRetryable, makeError } from "./errors.js";
+import {
+  abortError,
+  fromServiceError,
+  InvalidArgumentError,
+  isRetryable,
+  makeError,
+} from "./errors.js";
 import { backoffMs, sleep } from "./time.js";
+import { upload } from "./upload.js";
 import { VERSION } from "./version.js";
+import { Watchdog } from "./watchdog.js";
 
 /** What every call takes. */
 export interface RequestOptions {
@@ -64,26 +72,47 @@ export class Transport {
   readonly maxRetries: number;
   readonly #client: Client;
   readonly #metadata = new Metadata();
+  #closed = false;
 
   constructor(config: TransportConfig) {
     this.timeoutMs = config.timeoutMs;
     this.maxRetries = config.maxRetries;
     const { address, tls } = parseUrl(config.url);
-    this.#client = new Client(address, tls ? credentials.createSsl() : credentials.createInsecure(), CHANNEL_OPTIONS);
+    this.#client = new Client(
+      address,
+      tls ? credentials.createSsl() : credentials.createInsecure(),
+      CHANNEL_OPTIONS,
+    );
     if (config.apiKey !== undefined) this.#metadata.set("authorization", `Bearer ${config.apiKey}`);
   }
 
   close(): void {
+    this.#closed = true;
     this.#client.close();
+  }
+
+  /** The channel; grpc-js would throw an error of its own from one that was closed. */
+  #open(): Client {
+    if (!this.#closed) return this.#client;
+    throw makeError("The client was closed.", {
+      code: "FAILED_PRECONDITION",
+      reason: "CLIENT_CLOSED",
+      admitted: "no",
+    });
   }
 
   /** Calls a unary method, again while that may help and the deadline allows it. */
   unary<Q, R>(method: Method<Q, R>, request: Q, options: RequestOptions = {}): Promise<R> {
-    return this.retrying(options, (deadline) => this.#unaryOnce(method, request, deadline, options.signal));
+    return this.retrying(options, (deadline) =>
+      this.#unaryOnce(method, request, deadline, options.signal),
+    );
   }
 
   /** Runs `attempt` until it succeeds, fails for good, or retries and deadline are used up. */
-  async retrying<T>(options: RequestOptions, attempt: (deadline: number, tries: number) => Promise<T>): Promise<T> {
+  async retrying<T>(
+    options: RequestOptions,
+    attempt: (deadline: number, tries: number) => Promise<T>,
+  ): Promise<T> {
     const deadline = Date.now() + (options.timeoutMs ?? this.timeoutMs);
     const maxRetries = options.maxRetries ?? this.maxRetries;
     for (let tries = 1; ; tries++) {
@@ -106,10 +135,15 @@ export class Transport {
     });
   }
 
-  #unaryOnce<Q, R>(method: Method<Q, R>, request: Q, deadline: number, signal?: AbortSignal): Promise<R> {
+  #unaryOnce<Q, R>(
+    method: Method<Q, R>,
+    request: Q,
+    deadline: number,
+    signal?: AbortSignal,
+  ): Promise<R> {
     return new Promise((resolve, reject) => {
       const onAbort = () => call.cancel();
-      const call = this.#client.makeUnaryRequest(
+      const call = this.#open().makeUnaryRequest(
         method.path,
         method.requestSerialize,
         method.responseDeserialize,
@@ -127,10 +161,14 @@ export class Transport {
   }
 
   /** Opens a server stream once and yields its messages; leaving the loop closes it. */
-  async *stream<Q, R>(method: Method<Q, R>, request: Q, options: StreamOptions): AsyncGenerator<R, void, undefined> {
+  async *stream<Q, R>(
+    method: Method<Q, R>,
+    request: Q,
+    options: StreamOptions,
+  ): AsyncGenerator<R, void, undefined> {
     const { signal } = options;
     if (signal?.aborted) throw abortError(signal);
-    const call: ClientReadableStream<R> = this.#client.makeServerStreamRequest(
+    const call: ClientReadableStream<R> = this.#open().makeServerStreamRequest(
       method.path,
       method.requestSerialize,
       method.responseDeserialize,
@@ -145,7 +183,8 @@ export class Transport {
     try {
       const messages = call[Symbol.asyncIterator]();
       for (let count = 0; ; count++) {
-        if (options.bounded === "all" || (options.bounded === "first" && count === 0)) watchdog.arm();
+        if (options.bounded === "all" || (options.bounded === "first" && count === 0))
+          watchdog.arm();
         const { done, value } = await messages.next();
         watchdog.disarm();
         if (done) return;
@@ -162,89 +201,34 @@ export class Transport {
     }
   }
 
-  /** Sends a client stream once; ends early when the service answers before all was sent. */
-  upload<Q, R>(method: Method<Q, R>, messages: AsyncIterable<Q> | Iterable<Q>, options: RequestOptions): Promise<R> {
-    const { signal } = options;
-    return new Promise((resolve, reject) => {
-      if (signal?.aborted) return reject(abortError(signal));
-      const watchdog = new Watchdog(options.timeoutMs ?? this.timeoutMs, () => call.cancel());
-      const onAbort = () => call.cancel();
-      let settled = false;
-      let wake = () => {};
-      const call = this.#client.makeClientStreamRequest(
-        method.path,
-        method.requestSerialize,
-        method.responseDeserialize,
-        this.#metadata,
-        (error: ServiceError | null, response?: R) => {
-          settled = true;
-          watchdog.disarm();
-          wake();
-          signal?.removeEventListener("abort", onAbort);
-          if (error === null) resolve(response as R);
-          else if (signal?.aborted) reject(abortError(signal));
-          else reject(watchdog.fired ? watchdog.error() : fromServiceError(error));
-        },
-      );
-      call.on("error", () => undefined);
-      call.on("drain", () => wake());
-      signal?.addEventListener("abort", onAbort, { once: true });
-      const pump = async () => {
-        for await (const message of messages) {
-          if (settled) return;
-          if (call.write(message)) continue;
-          watchdog.arm();
-          await new Promise<void>((resume) => {
-            wake = resume;
-            if (settled) resume();
-          });
-          watchdog.disarm();
-        }
-        watchdog.arm();
-        call.end();
-      };
-      pump().catch((error: unknown) => {
-        // The source failed: the caller gets its error, and the service no half file.
-        reject(error);
-        call.cancel();
-      });
-    });
-  }
-}
-
-/** Bounds one wait at a time; the time in which the caller thinks is not counted. */
-class Watchdog {
-  fired = false;
-  #timer: NodeJS.Timeout | undefined;
-
-  constructor(
-    private readonly ms: number,
-    private readonly onFire: () => void,
-  ) {}
-
-  arm(): void {
-    this.disarm();
-    if (this.fired) return;
-    this.#timer = setTimeout(() => {
-      this.fired = true;
-      this.onFire();
-    }, this.ms);
-  }
-
-  disarm(): void {
-    clearTimeout(this.#timer);
-  }
-
-  error() {
-    return makeError(`The service did not answer within ${this.ms} ms.`, {
-      code: "DEADLINE_EXCEEDED",
-      retryable: true,
+  /**
+   * Sends a client stream once; ends early when the service answers before all was sent. An upload
+   * that is given up sends `poison`, which the service must refuse; upload.ts says why.
+   */
+  async upload<Q, R>(
+    method: Method<Q, R>,
+    messages: AsyncIterable<Q>,
+    options: Pick<RequestOptions, "signal" | "timeoutMs"> & { poison: Q },
+  ): Promise<R> {
+    const { signal, poison, timeoutMs = this.timeoutMs } = options;
+    return upload({
+      client: this.#open(),
+      metadata: this.#metadata,
+      method,
+      messages,
+      poison,
+      signal,
+      timeoutMs,
     });
   }
 }
 
 function isServiceError(error: unknown): error is ServiceError {
-  return error instanceof Error && typeof (error as Partial<ServiceError>).code === "number" && "metadata" in error;
+  return (
+    error instanceof Error &&
+    typeof (error as Partial<ServiceError>).code === "number" &&
+    "metadata" in error
+  );
 }
 
 /** Where a url points: `http://host:port`, `https://host[:port]` or `unix:/path`. */
@@ -256,12 +240,16 @@ export function parseUrl(text: string): { address: string; tls: boolean } {
   } catch {
     // Reported below with the other shapes that are not taken.
   }
-  const extra = url && (url.pathname !== "/" || url.search || url.hash || url.username || url.password);
+  const extra =
+    url && (url.pathname !== "/" || url.search || url.hash || url.username || url.password);
   if (!url || extra || !url.hostname || (url.protocol !== "http:" && url.protocol !== "https:")) {
-    throw new InvalidArgumentError(`url must be http://host:port, https://host or unix:/path, not "${text}".`, {
-      code: "INVALID_ARGUMENT",
-      field: "url",
-    });
+    throw new InvalidArgumentError(
+      `url must be http://host:port, https://host or unix:/path, not "${text}".`,
+      {
+        code: "INVALID_ARGUMENT",
+        field: "url",
+      },
+    );
   }
   const tls = url.protocol === "https:";
   return { address: `${url.hostname}:${url.port || (tls ? "443" : "80")}`, tls };

@@ -18,7 +18,9 @@ export type SandboxState = Open<"CREATING" | "RUNNING" | "KILLED" | "FAILED">;
 /** Why a sandbox ended. */
 export type EndCause = Open<"KILLED" | "TTL" | "CREATE_FAILED" | "INIT_DIED" | "HOST_LOST">;
 /** Why a command ended. */
-export type ExitCause = Open<"EXITED" | "SIGNALED" | "TIMEOUT" | "CANCELLED" | "SANDBOX_ENDED" | "HOST_LOST">;
+export type ExitCause = Open<
+  "EXITED" | "SIGNALED" | "TIMEOUT" | "CANCELLED" | "SANDBOX_ENDED" | "HOST_LOST"
+>;
 export type FileType = Open<"REGULAR" | "DIRECTORY" | "SYMLINK" | "OTHER">;
 
 /** What a sandbox may use. */
@@ -209,7 +211,10 @@ export interface Identity {
 /** A member that the contract says is never unset. */
 export function required<T>(value: T | undefined, what: string): T {
   if (value === undefined) {
-    throw new InternalError(`The service's answer lacks ${what}.`, { code: "INTERNAL", retryable: false });
+    throw new InternalError(`The service's answer lacks ${what}.`, {
+      code: "INTERNAL",
+      retryable: false,
+    });
   }
   return value;
 }

@@ -17,9 +17,20 @@ import {
 import { FileServiceService } from "#lib/gen/crownest/v1/file.js";
 import { KeyServiceService } from "#lib/gen/crownest/v1/key.js";
 import { PreviewServiceService } from "#lib/gen/crownest/v1/preview.js";
-import { EndCause, SandboxServiceService, SandboxState, type Sandbox } from "#lib/gen/crownest/v1/sandbox.js";
+import {
+  EndCause,
+  SandboxServiceService,
+  SandboxState,
+  type Sandbox,
+} from "#lib/gen/crownest/v1/sandbox.js";
 import { TemplateServiceService } from "#lib/gen/crownest/v1/template.js";
-import { BadRequest, ErrorInfo, RequestInfo, RetryInfo, Status } from "#lib/gen/private/google_rpc.js";
+import {
+  BadRequest,
+  ErrorInfo,
+  RequestInfo,
+  RetryInfo,
+  Status,
+} from "#lib/gen/private/google_rpc.js";
 
 type Handler = (call: any, callback?: any) => void;
 const SERVICES = {
@@ -48,7 +59,10 @@ export async function startFake(
 ): Promise<Fake> {
   const server = new grpc.Server();
   for (const [name, definition] of Object.entries(SERVICES)) {
-    server.addService(definition, (handlers[name as keyof Handlers] ?? {}) as grpc.UntypedServiceImplementation);
+    server.addService(
+      definition,
+      (handlers[name as keyof Handlers] ?? {}) as grpc.UntypedServiceImplementation,
+    );
   }
   const port = await new Promise<number>((resolve, reject) => {
     server.bindAsync(address, grpc.ServerCredentials.createInsecure(), (error, bound) =>
@@ -124,7 +138,9 @@ export function artifactMessage(change: Partial<Artifact> = {}): Artifact {
   };
 }
 
-export const started: CommandEvent = { event: { $case: "started", value: { command: commandMessage() } } };
+export const started: CommandEvent = {
+  event: { $case: "started", value: { command: commandMessage() } },
+};
 
 export function exited(change: Partial<Command> = {}): CommandEvent {
   const command = commandMessage({
@@ -133,10 +149,19 @@ export function exited(change: Partial<Command> = {}): CommandEvent {
     usage: { wall: { seconds: 1, nanos: 500_000_000 }, cpuUsec: 7, maxRssBytes: 8 },
     ...change,
   });
-  return { event: { $case: "exited", value: { command, artifacts: [artifactMessage()], collectFailures: [] } } };
+  return {
+    event: {
+      $case: "exited",
+      value: { command, artifacts: [artifactMessage()], collectFailures: [] },
+    },
+  };
 }
 
-export function output(offset: number, data: Buffer, stream: LogStream = LogStream.STDOUT): CommandEvent {
+export function output(
+  offset: number,
+  data: Buffer,
+  stream: LogStream = LogStream.STDOUT,
+): CommandEvent {
   return { event: { $case: "output", value: { offset, stream, time: NOW, data } } };
 }
 
@@ -144,7 +169,11 @@ export type RunCall = grpc.ServerWritableStream<RunCommandRequest, RunCommandRes
 export type LogsCall = grpc.ServerWritableStream<StreamLogsRequest, StreamLogsResponse>;
 
 /** Sends events and then ends well, with an error, or not at all. */
-export function send(call: RunCall | LogsCall, events: CommandEvent[], end: "ok" | "open" | object = "ok"): void {
+export function send(
+  call: RunCall | LogsCall,
+  events: CommandEvent[],
+  end: "ok" | "open" | object = "ok",
+): void {
   for (const event of events) (call as RunCall).write({ event });
   if (end === "ok") call.end();
   else if (end !== "open") call.emit("error", end);
@@ -167,18 +196,28 @@ export function rpcError(
     value: Buffer.from(value),
   });
   const details = [
-    any("ErrorInfo", ErrorInfo.encode({ reason: "", domain: "crownest", metadata: {}, ...info }).finish()),
+    any(
+      "ErrorInfo",
+      ErrorInfo.encode({ reason: "", domain: "crownest", metadata: {}, ...info }).finish(),
+    ),
   ];
   if (more.field) {
     const fieldViolations = [{ field: more.field, description: "no" }];
     details.push(any("BadRequest", BadRequest.encode({ fieldViolations }).finish()));
   }
   if (more.retryMs !== undefined) {
-    const retryDelay = { seconds: Math.floor(more.retryMs / 1000), nanos: (more.retryMs % 1000) * 1e6 };
+    const retryDelay = {
+      seconds: Math.floor(more.retryMs / 1000),
+      nanos: (more.retryMs % 1000) * 1e6,
+    };
     details.push(any("RetryInfo", RetryInfo.encode({ retryDelay }).finish()));
   }
-  if (more.requestId) details.push(any("RequestInfo", RequestInfo.encode({ requestId: more.requestId }).finish()));
+  if (more.requestId)
+    details.push(any("RequestInfo", RequestInfo.encode({ requestId: more.requestId }).finish()));
   const metadata = new grpc.Metadata();
-  metadata.set("grpc-status-details-bin", Buffer.from(Status.encode({ code, message, details }).finish()));
+  metadata.set(
+    "grpc-status-details-bin",
+    Buffer.from(Status.encode({ code, message, details }).finish()),
+  );
   return { code, details: message, metadata };
 }

@@ -4,7 +4,18 @@ import { test } from "node:test";
 import { status } from "@grpc/grpc-js";
 import { CrowNestError, InternalError, NotFoundError } from "@crownest/sdk";
 import { LogStream } from "#lib/gen/crownest/v1/command.js";
-import { exited, output, rpcError, sandboxMessage, send, startFake, started, unavailable, type LogsCall, type RunCall } from "./fake.js";
+import {
+  exited,
+  output,
+  rpcError,
+  sandboxMessage,
+  send,
+  startFake,
+  started,
+  unavailable,
+  type LogsCall,
+  type RunCall,
+} from "./fake.js";
 
 const TEXT = Buffer.from("one two\nthree ünïcödé\nfour\n\u{1F980} five\n");
 const sandbox = { get: (_: unknown, answer: any) => answer(null, { sandbox: sandboxMessage() }) };
@@ -49,13 +60,15 @@ test("every resumed stream may be cut again, and frames may overlap what came be
   const fake = await startFake({
     sandbox,
     command: {
-      run: (call: RunCall) => send(call, [started], { code: status.INTERNAL, details: "Received RST_STREAM" }),
+      run: (call: RunCall) =>
+        send(call, [started], { code: status.INTERNAL, details: "Received RST_STREAM" }),
       streamLogs: (call: LogsCall) => {
-        // One new byte at a time, behind up to three old ones.
+        // One new byte at a time, behind up to three old ones, behind a frame that is old as a whole.
         const { offset } = call.request;
         if (offset === TEXT.length) return send(call, [exited()]);
         const from = Math.max(0, offset - 3);
-        send(call, [output(from, TEXT.subarray(from, offset + 1))], unavailable());
+        const old = offset > 1 ? [output(0, TEXT.subarray(0, offset - 1))] : [];
+        send(call, [...old, output(from, TEXT.subarray(from, offset + 1))], unavailable());
       },
     },
   });
@@ -110,7 +123,8 @@ test("a connection that is torn down mid stream is resumed on a new one", async 
         send(call, [started, ...frames(0, 10)], "open");
         received.then(() => fake.server.forceShutdown());
       },
-      streamLogs: (call: LogsCall) => send(call, [...frames(call.request.offset, TEXT.length), exited()]),
+      streamLogs: (call: LogsCall) =>
+        send(call, [...frames(call.request.offset, TEXT.length), exited()]),
     },
   };
   let onReceived = () => {};
@@ -139,8 +153,10 @@ test("gaps are told, joined, and do not stop the log", async (t) => {
   const fake = await startFake({
     sandbox,
     command: {
-      run: (call: RunCall) => send(call, [started, output(0, Buffer.from("ab")), gap(2, 5)], unavailable()),
-      streamLogs: (call: LogsCall) => send(call, [gap(4, 9), output(9, Buffer.from("z")), exited()]),
+      run: (call: RunCall) =>
+        send(call, [started, output(0, Buffer.from("ab")), gap(2, 5)], unavailable()),
+      streamLogs: (call: LogsCall) =>
+        send(call, [gap(4, 9), output(9, Buffer.from("z")), exited()]),
     },
   });
   t.after(() => fake.stop());
@@ -176,21 +192,30 @@ test("a service that stays away ends run with where to go on, and wait goes on t
       command: {
         run: (call: RunCall) => send(call, [started, ...frames(0, 10)], unavailable()),
         streamLogs: (call: LogsCall) =>
-          away ? send(call, [], unavailable()) : send(call, [...frames(call.request.offset, TEXT.length), exited()]),
+          away
+            ? send(call, [], unavailable())
+            : send(call, [...frames(call.request.offset, TEXT.length), exited()]),
       },
     },
     { timeoutMs: 400 },
   );
   t.after(() => fake.stop());
   const { commands } = await fake.client.sandboxes.get("sbx_1");
-  const error: CrowNestError = await commands.run("x").then(() => assert.fail("it should fail"), (error) => error);
+  const error: CrowNestError = await commands.run("x").then(
+    () => assert.fail("it should fail"),
+    (error) => error,
+  );
   assert.equal(error.code, "UNAVAILABLE");
   assert.equal(error.commandId, "cmd_1");
   assert.equal(error.logOffset, 10);
   away = false;
   const rest: Buffer[] = [];
   const take = (chunk: Buffer) => void rest.push(chunk);
-  await commands.wait(error.commandId ?? "", { offset: error.logOffset, onStdout: take, onStderr: take });
+  await commands.wait(error.commandId ?? "", {
+    offset: error.logOffset,
+    onStdout: take,
+    onStderr: take,
+  });
   assert.deepEqual(Buffer.concat(rest), TEXT.subarray(10));
 });
 
@@ -246,7 +271,8 @@ test("the result keeps the last bytes of a long output and says how many it left
     command: {
       run: (call: RunCall) => {
         const events = [];
-        for (let at = 0; at < 5000; at += 10) events.push(output(at, Buffer.from(String(at).padStart(10))));
+        for (let at = 0; at < 5000; at += 10)
+          events.push(output(at, Buffer.from(String(at).padStart(10))));
         send(call, [started, ...events, exited()]);
       },
     },
@@ -258,4 +284,3 @@ test("the result keeps the last bytes of a long output and says how many it left
   assert.equal(result.stdoutOmittedBytes, 4985);
   assert.equal((await commands.run("x", { maxOutputBytes: 0 })).stdout, "");
 });
-

@@ -208,6 +208,31 @@ void assert_lacks(const char *text, const char *needle)
         fail_msg("\"%s\" is in: %s", needle, text);
 }
 
+static char *copy_seen(struct harness *harness)
+{
+    (void)pthread_mutex_lock(&harness->mutex);
+    char *copy = strdup(harness->seen ? harness->seen : "");
+
+    (void)pthread_mutex_unlock(&harness->mutex);
+    return copy;
+}
+
+void seen_contains(struct harness *harness, const char *needle)
+{
+    char *seen = copy_seen(harness);
+
+    assert_contains(seen, needle);
+    free(seen);
+}
+
+void seen_lacks(struct harness *harness, const char *needle)
+{
+    char *seen = copy_seen(harness);
+
+    assert_lacks(seen, needle);
+    free(seen);
+}
+
 void app_read_head(struct harness *harness, int fd)
 {
     char *head = read_until(fd, "\r\n\r\n");

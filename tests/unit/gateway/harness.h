@@ -59,6 +59,9 @@ char *ask(struct harness *harness, const char *request);
 void expect_status(char *answer, const char *status);
 void assert_contains(const char *text, const char *needle);
 void assert_lacks(const char *text, const char *needle);
+/* The same of the last request head that an app got. */
+void seen_contains(struct harness *harness, const char *needle);
+void seen_lacks(struct harness *harness, const char *needle);
 
 /* Reads a request's head, keeps it as seen. */
 void app_read_head(struct harness *harness, int fd);

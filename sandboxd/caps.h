@@ -1,0 +1,19 @@
+/*
+ * What root inside may do, over its own range of ids only: own and read any of its files, change
+ * ids, kill, bind low ports, set file capabilities. Enough for package managers; none of it has a
+ * meaning outside the user namespace.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include "sandboxd/err.h"
+
+/* Bit n = capability n. */
+#define CAPS_BOUNDING                                                                              \
+    ((1ULL << 0 /* CHOWN */) | (1ULL << 1 /* DAC_OVERRIDE */) | (1ULL << 3 /* FOWNER */) |         \
+     (1ULL << 4 /* FSETID */) | (1ULL << 5 /* KILL */) | (1ULL << 6 /* SETGID */) |                \
+     (1ULL << 7 /* SETUID */) | (1ULL << 10 /* NET_BIND_SERVICE */) | (1ULL << 31 /* SETFCAP */))
+
+/* Child: drops all others from the bounding set, and forbids gaining any by exec. */
+int caps_drop(struct sd_err *err);

@@ -1,0 +1,75 @@
+/*
+ * Control groups of sandboxes, in both layouts: v2 unified, and v1 with an (almost) empty v2 tree
+ * beside it. Everything lies below a group "crownest" in each hierarchy:
+ *
+ *   crownest/<id>         limits; every process of the sandbox is in or below it, everywhere; in
+ *                         the v2 tree nest-init itself and the root of the cgroup namespace
+ *   crownest/<id>/c-<n>   v2 tree only: one command each, made by nest-init, to which the
+ *                         directory crownest/<id> of this tree is delegated
+ *
+ * Kill, freeze and the question whether anything lives use the v2 tree in both layouts. Not thread
+ * safe; the functions may be called in forked children.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "sandboxd/err.h"
+#include "sandboxd/wire.h"
+
+struct cgroup_usage {
+    uint64_t cpu_usec;
+    uint64_t memory_peak_bytes; /* 0 when the host does not say */
+    uint32_t oom_kills;
+};
+
+/* What differs between the layouts. */
+struct cgroup_layout {
+    const char *name;
+    /* Makes "crownest" and lets it have the controllers. */
+    int (*setup)(struct sd_err *err);
+    /* Makes crownest/<id> with its limits; not in the v2 tree of a v1 host. */
+    int (*create)(const char *id, const struct sd_limits *limits, struct sd_err *err);
+    /* Moves the calling process, except in the v2 tree. */
+    int (*enter)(const char *id, struct sd_err *err);
+    int (*usage)(const char *id, struct cgroup_usage *ret_usage);
+    /* Removes crownest/<id>, which has no process and no child; not in the v2 tree. */
+    int (*remove)(const char *id);
+};
+
+extern const struct cgroup_layout cgroup_v1;
+extern const struct cgroup_layout cgroup_v2;
+
+/* Finds the layout and makes "crownest". Call once, before all else. */
+int cgroup_init(struct sd_err *err);
+
+/* Name of the layout found. */
+const char *cgroup_layout_name(void);
+
+/* Mount point of the v2 tree; for the layouts. */
+const char *cgroup_tree(void);
+
+/* Makes the sandbox's groups everywhere, and hands the v2 directory over to owner. */
+int cgroup_create(const char *id, const struct sd_limits *limits, uid_t owner, gid_t group,
+                  struct sd_err *err);
+
+/* Moves the calling process into them. */
+int cgroup_enter(const char *id, struct sd_err *err);
+
+/* A descriptor of crownest/<id> in the v2 tree. */
+int cgroup_open(const char *id, int *ret_fd, struct sd_err *err);
+
+int cgroup_get_usage(const char *id, struct cgroup_usage *ret_usage);
+int cgroup_kill(const char *id);
+int cgroup_set_frozen(const char *id, bool frozen);
+
+/* Waits until no process is left, at most timeout_ms. 0, -ETIMEDOUT or -errno. */
+int cgroup_wait_empty(const char *id, int timeout_ms);
+
+/* Removes the groups everywhere. A missing one is none left, so 0. */
+int cgroup_remove(const char *id);
+
+/* Calls each with every sandbox id that has a group in the v2 tree. */
+int cgroup_each(void (*each)(void *context, const char *id), void *context);

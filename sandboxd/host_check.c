@@ -1,0 +1,151 @@
+#include "sandboxd/host_check.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "sandboxd/caps.h"
+#include "sandboxd/cgroup.h"
+#include "sandboxd/io.h"
+
+struct check {
+    const char *name;
+    bool (*passes)(void);
+    bool needed; /* false: sandboxes work, but are less isolated */
+    const char *remedy;
+};
+
+static bool is_root(void)
+{
+    return geteuid() == 0;
+}
+
+static bool has_filesystem(const char *name)
+{
+    char text[8192];
+    char wanted[64];
+    (void)snprintf(wanted, sizeof(wanted), "\t%s\n", name);
+    if (io_read_at(AT_FDCWD, "/proc/filesystems", text, sizeof(text)) < 0) {
+        return false;
+    }
+    if (strstr(text, wanted) != NULL) {
+        return true;
+    }
+    /* Opening it makes the kernel load the module. */
+    io_cleanup_fd int fs = fsopen(name, FSOPEN_CLOEXEC);
+    return fs >= 0;
+}
+
+static bool has_overlay(void)
+{
+    return has_filesystem("overlay");
+}
+
+static bool has_erofs(void)
+{
+    return has_filesystem("erofs");
+}
+
+static bool has_openat2(void)
+{
+    struct open_how how = {.flags = O_PATH | O_CLOEXEC};
+    io_cleanup_fd int fd = (int)syscall(SYS_openat2, AT_FDCWD, "/", &how, sizeof(how));
+    return fd >= 0;
+}
+
+static bool has_mount_setattr(void)
+{
+    return syscall(SYS_mount_setattr, -1, NULL, 0, NULL, 0) < 0 && errno != ENOSYS;
+}
+
+static bool has_user_namespaces(void)
+{
+    unsigned long long max = 0;
+    return io_read_number_at(AT_FDCWD, "/proc/sys/user/max_user_namespaces", "", &max) == 0 &&
+           max > 0;
+}
+
+static bool has_cgroups(void)
+{
+    struct sd_err err = {0};
+    return cgroup_init(&err) == 0;
+}
+
+static bool has_seccomp(void)
+{
+    return access("/proc/sys/kernel/seccomp/actions_avail", R_OK) == 0;
+}
+
+static bool is_zero_setting(const char *path)
+{
+    unsigned long long number = 0;
+    return io_read_number_at(AT_FDCWD, path, "", &number) == -ENOENT || number == 0;
+}
+
+static bool has_no_swap(void)
+{
+    char text[256];
+    ssize_t length = io_read_at(AT_FDCWD, "/proc/swaps", text, sizeof(text));
+    return length < 0 || strchr(text, '\n') == strrchr(text, '\n');
+}
+
+static bool has_no_ksm(void)
+{
+    return is_zero_setting("/sys/kernel/mm/ksm/run");
+}
+
+static bool has_no_suid_dumps(void)
+{
+    return is_zero_setting("/proc/sys/fs/suid_dumpable");
+}
+
+static bool hides_pointers(void)
+{
+    return !is_zero_setting("/proc/sys/kernel/kptr_restrict");
+}
+
+static bool restricts_dmesg(void)
+{
+    return !is_zero_setting("/proc/sys/kernel/dmesg_restrict");
+}
+
+static const struct check CHECKS[] = {
+    {"root", is_root, true, "start sandboxd as root"},
+    {"openat2 and mount_setattr (Linux 5.12)", has_mount_setattr, true, "use Linux 6.1 or later"},
+    {"openat2", has_openat2, true, "use Linux 6.1 or later"},
+    {"user namespaces", has_user_namespaces, true, "sysctl user.max_user_namespaces=65536"},
+    {"cgroups: memory, cpu, pids and a v2 tree", has_cgroups, true,
+     "boot with systemd.unified_cgroup_hierarchy=1"},
+    {"overlayfs", has_overlay, true, "modprobe overlay"},
+    {"erofs", has_erofs, true, "modprobe erofs"},
+    {"seccomp filters", has_seccomp, true, "use a kernel with CONFIG_SECCOMP_FILTER"},
+    {"no swap", has_no_swap, false, "swapoff -a, or encrypt swap: tenants' memory may reach it"},
+    {"kernel same-page merging off", has_no_ksm, false, "echo 0 > /sys/kernel/mm/ksm/run"},
+    {"no dumps of privileged processes", has_no_suid_dumps, false, "sysctl fs.suid_dumpable=0"},
+    {"kernel addresses hidden", hides_pointers, false, "sysctl kernel.kptr_restrict=1"},
+    {"kernel log restricted", restricts_dmesg, false, "sysctl kernel.dmesg_restrict=1"},
+};
+
+int host_check_print(void)
+{
+    int missing = 0;
+    for (size_t i = 0; i < sizeof(CHECKS) / sizeof(CHECKS[0]); i++) {
+        const struct check *c = &CHECKS[i];
+        if (c->passes()) {
+            printf("ok       %s\n", c->name);
+        } else if (c->needed) {
+            printf("missing  %s: %s\n", c->name, c->remedy);
+            missing++;
+        } else {
+            printf("weak     %s: %s\n", c->name, c->remedy);
+        }
+    }
+    return missing;
+}

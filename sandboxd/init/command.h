@@ -1,0 +1,35 @@
+/*
+ * The commands of this sandbox: the table, and the life of each from spawn to acknowledgement.
+ *
+ * The pipes' read ends are kept here until then, so that a server that dies costs a command neither
+ * its output nor a SIGPIPE.
+ */
+#pragma once
+
+#include <sys/resource.h>
+#include <sys/types.h>
+
+#include "sandboxd/init/nest.h"
+
+void command_init(void);
+
+/* NEST_SPAWN, NEST_SIGNAL, NEST_KILL, NEST_ACK: each answers by itself. */
+void command_spawn(struct nest_message *message);
+void command_signal(struct nest_message *message);
+void command_kill(struct nest_message *message);
+void command_ack(struct nest_message *message);
+
+/* A child of ours was reaped. Returns whether it was a command's first process. */
+int command_on_reaped(pid_t pid, int status, const struct rusage *usage);
+
+/* After a batch of reaping: sends the exits of commands of which nothing is left. */
+void command_finish_ending(void);
+
+/* A watched descriptor of a command is ready; number as given to nest_watch. */
+void command_on_event(uint64_t number);
+
+/* A new peer: it is told of every exit that was not acknowledged. */
+void command_tell_again(void);
+
+/* The peer reads again: sends what could not be sent. Returns whether something is still due. */
+int command_flush(void);

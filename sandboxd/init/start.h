@@ -1,0 +1,13 @@
+/* How sandboxd starts nest-init: its descriptors, and the ids that both know. */
+#pragma once
+
+enum nest_fd {
+    NEST_FD_CONTROL = 3, /* to crownestd, see wire.h */
+    NEST_FD_CGROUP,      /* directory of the sandbox's cgroup in the v2 tree */
+    NEST_FD_SECCOMP,     /* sealed memfd: struct sock_filter array for commands */
+    NEST_FD_COUNT
+};
+
+/* Ids inside: of plain commands, and nest-init's own, which no command ever has. */
+#define NEST_USER_ID 1000U
+#define NEST_INIT_ID 65533U

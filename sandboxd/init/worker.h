@@ -1,0 +1,16 @@
+/*
+ * File operations and connections, each in a short-lived child with the rights of user 1000: its
+ * real and saved ids stay nest-init's, so nothing inside can signal or trace it. It answers the
+ * server itself; if it ends without having done so, nest-init answers for it.
+ */
+#pragma once
+
+#include <sys/types.h>
+
+#include "sandboxd/init/nest.h"
+
+/* NEST_READ, NEST_WRITE, NEST_LIST, NEST_GLOB, NEST_CONNECT. */
+void worker_start(struct nest_message *message);
+
+/* Some child that is not a command's was reaped. */
+void worker_on_reaped(pid_t pid, int status);

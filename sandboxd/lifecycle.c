@@ -1,0 +1,238 @@
+#include "sandboxd/lifecycle.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <signal.h>
+#include <string.h>
+
+#include "sandboxd/image.h"
+#include "sandboxd/inventory.h"
+#include "sandboxd/io.h"
+#include "sandboxd/loop.h"
+
+static const struct lifecycle_config *config;
+static uint32_t builders;
+static uint32_t waiting;
+
+void lifecycle_init(const struct lifecycle_config *new_config)
+{
+    config = new_config;
+}
+
+static void answer(struct sandbox *s, struct sandbox_asker *asker, uint32_t op,
+                   const struct sd_err *err, const struct cgroup_usage *usage)
+{
+    struct sd_reply reply = {.version = SD_WIRE_VERSION, .op = op, .serial = asker->serial};
+    int fds[SD_FD_COUNT] = {[SD_FD_CONTROL] = s->control, [SD_FD_PIDFD] = s->pidfd};
+    memcpy(reply.sandbox, s->id, SD_ID_SIZE);
+    if (err != NULL && err->code < 0) {
+        reply.error = err->code;
+        memcpy(reply.step, err->step, sizeof(reply.step));
+        memcpy(reply.detail, err->detail, sizeof(reply.detail));
+    }
+    if (usage != NULL) {
+        reply.cpu_usec = usage->cpu_usec;
+        reply.memory_peak_bytes = usage->memory_peak_bytes;
+        reply.oom_kills = usage->oom_kills;
+    }
+    if (asker->connection != 0) {
+        bool with_fds = op == SD_CREATE && reply.error == 0;
+        config->answer(asker, &reply, fds, with_fds ? SD_FD_COUNT : 0);
+    }
+    *asker = (struct sandbox_asker){0};
+}
+
+static int begin_build(struct sandbox *s, struct sd_err *err)
+{
+    uint32_t slot = sandbox_slot(s);
+    char image[PATH_MAX];
+    struct jail_spec spec = {
+        .policy = config->policy,
+        .limits = s->limits,
+        .base = config->policy->uid_base + slot * POLICY_UIDS_PER_SANDBOX,
+        .image_root = image,
+        .stage = config->stage,
+        .init_image = config->init_image,
+        .seccomp_filter = config->seccomp_filter,
+    };
+    memcpy(spec.id, s->id, SD_ID_SIZE);
+    int error = image_get(s->template_digest, image, err);
+    if (error < 0) {
+        sd_err_step(err, "image");
+        return error;
+    }
+    error = inventory_put(s->id, slot, 0, err);
+    if (error == 0) {
+        error = work_build(&spec, &s->work, err);
+    }
+    if (error == 0) {
+        error = loop_add(s->work.socket, LOOP_WORK, slot, err);
+    }
+    sd_err_step(err, error < 0 ? "builder" : "");
+    return error;
+}
+
+static void forget(struct sandbox *s)
+{
+    inventory_remove(s->id);
+    sandbox_remove(s);
+}
+
+static void start_builder(struct sandbox *s)
+{
+    struct sd_err err = {0};
+    waiting--;
+    if (begin_build(s, &err) < 0) {
+        io_close(&s->work.socket);
+        answer(s, &s->creator, SD_CREATE, &err, NULL);
+        forget(s);
+        return;
+    }
+    s->state = SANDBOX_BUILDING;
+    s->deadline_ms = loop_now_ms() + config->policy->build_deadline_ms;
+    builders++;
+}
+
+void lifecycle_create(struct sandbox *s)
+{
+    waiting++;
+    if (builders < config->policy->max_builders) {
+        start_builder(s);
+    }
+}
+
+static void start_waiting(void)
+{
+    for (uint32_t i = 0; waiting > 0 && i < sandbox_limit(); i++) {
+        if (builders >= config->policy->max_builders) {
+            return;
+        }
+        if (sandbox_at(i)->state == SANDBOX_WAITING) {
+            start_builder(sandbox_at(i));
+        }
+    }
+}
+
+static void start_removal(struct sandbox *s)
+{
+    struct sd_err err = {0};
+    if (s->pidfd >= 0) {
+        loop_remove(s->pidfd);
+    }
+    int error = work_teardown(s->id, s->pidfd, &s->work, &err);
+    if (error == 0) {
+        error = loop_add(s->work.socket, LOOP_WORK, sandbox_slot(s), &err);
+    }
+    if (error == 0) {
+        s->state = SANDBOX_ENDING;
+        return;
+    }
+    /* No process or memory to remove it with: it stays, and may be killed again. */
+    io_close(&s->work.socket);
+    sd_err_step(&err, "remover");
+    s->state = SANDBOX_DEAD;
+    answer(s, &s->creator, SD_CREATE, &s->failure, NULL);
+    answer(s, &s->killer, SD_KILL, &err, NULL);
+}
+
+void lifecycle_kill(struct sandbox *s)
+{
+    switch (s->state) {
+    case SANDBOX_WAITING:
+        waiting--;
+        sd_err_step(&s->failure, "killed");
+        (void)sd_err_set(&s->failure, ECANCELED, "killed before it was built");
+        answer(s, &s->creator, SD_CREATE, &s->failure, NULL);
+        answer(s, &s->killer, SD_KILL, NULL, NULL);
+        forget(s);
+        return;
+    case SANDBOX_BUILDING:
+        /* The builder's end, with or without a jail, comes through lifecycle_on_work. */
+        s->unwanted = true;
+        (void)kill(s->work.pid, SIGKILL);
+        return;
+    default:
+        start_removal(s);
+    }
+}
+
+static void on_built(struct sandbox *s)
+{
+    struct work_result result;
+    struct jail jail;
+    struct sd_err err = {0};
+    builders--;
+    work_finish(&s->work, &result, &jail);
+    s->pid = jail.pid;
+    s->pidfd = jail.pidfd;
+    s->control = jail.control;
+    if (s->unwanted) {
+        result.err = (struct sd_err){.step = "killed"};
+        (void)sd_err_set(&result.err, ECANCELED, "killed while it was built");
+    }
+    if (result.err.code == 0 && (inventory_put(s->id, sandbox_slot(s), s->pid, &err) < 0 ||
+                                 loop_add(s->pidfd, LOOP_INIT, sandbox_slot(s), &err) < 0)) {
+        sd_err_step(&err, "inventory");
+        result.err = err;
+    }
+    if (result.err.code < 0) {
+        s->failure = result.err;
+        start_removal(s);
+        return;
+    }
+    s->state = SANDBOX_RUNNING;
+    answer(s, &s->creator, SD_CREATE, NULL, NULL);
+}
+
+static void on_removed(struct sandbox *s)
+{
+    struct work_result result;
+    struct jail none;
+    work_finish(&s->work, &result, &none);
+    answer(s, &s->creator, SD_CREATE, &s->failure, NULL);
+    answer(s, &s->killer, SD_KILL, &result.err, &result.usage);
+    if (result.err.code < 0) {
+        s->state = SANDBOX_DEAD;
+        return;
+    }
+    forget(s);
+}
+
+void lifecycle_on_work(uint32_t slot)
+{
+    struct sandbox *s = sandbox_at(slot);
+    if (s->work.socket < 0) {
+        return;
+    }
+    loop_remove(s->work.socket);
+    if (s->state == SANDBOX_BUILDING) {
+        on_built(s);
+    } else if (s->state == SANDBOX_ENDING) {
+        on_removed(s);
+    }
+    start_waiting();
+}
+
+void lifecycle_on_init_end(uint32_t slot)
+{
+    struct sandbox *s = sandbox_at(slot);
+    if (s->state == SANDBOX_RUNNING || s->state == SANDBOX_FROZEN) {
+        loop_remove(s->pidfd);
+        s->state = SANDBOX_DEAD;
+    }
+}
+
+int lifecycle_check_deadlines(void)
+{
+    if (builders == 0) {
+        return -1;
+    }
+    int64_t now = loop_now_ms();
+    for (uint32_t i = 0; i < sandbox_limit(); i++) {
+        struct sandbox *s = sandbox_at(i);
+        if (s->state == SANDBOX_BUILDING && s->deadline_ms <= now) {
+            (void)kill(s->work.pid, SIGKILL);
+        }
+    }
+    return (int)config->policy->build_deadline_ms;
+}
