@@ -12,7 +12,7 @@
 /* Control groups named after the sandbox, in all hierarchies, those below them included. */
 size_t host_cgroups_of(const char *sandbox_id);
 
-/* Processes in the sandbox's control groups. */
+/* Processes in the sandbox's control groups; nest-init is one of them. */
 size_t host_processes_of(const char *sandbox_id);
 
 /* Processes of this host that have `text` in their argv. */
