@@ -171,15 +171,13 @@ static _Noreturn void child_main(const struct child *c)
     if (syscall(SYS_close_range, 3, ~0U, CLOSE_RANGE_CLOEXEC) < 0) {
         fail(c, NEST_STEP_INIT, errno);
     }
-    /* Refused or not is decided with the command's own rights. */
-    setfsgid(c->uid);
-    setfsuid(c->uid);
-    if (chdir(c->spawn->cwd) < 0) {
-        fail(c, NEST_STEP_CWD, errno);
-    }
     if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &filter) < 0 || become(c->uid) < 0 ||
         set_capabilities(c->uid == 0) < 0) {
         fail(c, NEST_STEP_INIT, errno);
+    }
+    /* Only now are the rights the command's own: nest-init's capabilities enter any directory. */
+    if (chdir(c->spawn->cwd) < 0) {
+        fail(c, NEST_STEP_CWD, errno);
     }
     if (strchr(argv[0], '/') != NULL) {
         execve(argv[0], argv, envp);
