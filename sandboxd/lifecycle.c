@@ -166,8 +166,8 @@ static void on_built(struct sandbox *s)
     s->pid = jail.pid;
     s->pidfd = jail.pidfd;
     s->control = jail.control;
-    if (result.err.code == 0 && s->unwanted) {
-        sd_err_step(&result.err, "killed");
+    if (s->unwanted) {
+        result.err = (struct sd_err){.step = "killed"};
         (void)sd_err_set(&result.err, ECANCELED, "killed while it was built");
     }
     if (result.err.code == 0 && (inventory_put(s->id, sandbox_slot(s), s->pid, &err) < 0 ||

@@ -175,7 +175,7 @@ static _Noreturn void child_main(const struct child *c)
         set_capabilities(c->uid == 0) < 0) {
         fail(c, NEST_STEP_INIT, errno);
     }
-    /* Only now are the rights the command's own: nest-init's capabilities enter any directory. */
+    /* With the command's own rights, which decide whether it may be there. */
     if (chdir(c->spawn->cwd) < 0) {
         fail(c, NEST_STEP_CWD, errno);
     }

@@ -24,7 +24,7 @@ const struct gateway_limits gateway_default_limits = {
     .answer_ms = 120000,
     .stream_ms = 600000,
     .tunnel_ms = 3600000,
-    .linger_ms = 2000,
+    .linger_ms = 5000,
     .recheck_ms = 5000,
 };
 

@@ -341,6 +341,12 @@ static bool begin_drain(struct rpc_server *server)
     return first;
 }
 
+/* gRPC is done with its connections before we are done with their calls. */
+static bool is_drained(const struct rpc_server *server)
+{
+    return server->servers_down == SERVER_COUNT && server->calls == 0;
+}
+
 void rpc_server_drain(struct rpc_server *server, unsigned grace_ms)
 {
     struct timespec end = after_ms(grace_ms);
@@ -352,23 +358,16 @@ void rpc_server_drain(struct rpc_server *server, unsigned grace_ms)
                                             &server->tag_down);
     }
     lock_scope(&server->mutex);
-    while (server->servers_down < SERVER_COUNT &&
+    while (!is_drained(server) &&
            pthread_cond_timedwait(&server->changed, &server->mutex, &end) == 0)
         ;
-    if (server->servers_down == SERVER_COUNT)
+    if (is_drained(server))
         return;
     (void)pthread_mutex_unlock(&server->mutex);
     for (unsigned which = 0; which < SERVER_COUNT; which++)
         grpc_server_cancel_all_calls(server->grpc[which]);
     (void)pthread_mutex_lock(&server->mutex);
-    while (server->servers_down < SERVER_COUNT)
-        (void)pthread_cond_wait(&server->changed, &server->mutex);
-}
-
-static void wait_for_calls(struct rpc_server *server)
-{
-    lock_scope(&server->mutex);
-    while (server->calls > 0)
+    while (!is_drained(server))
         (void)pthread_cond_wait(&server->changed, &server->mutex);
 }
 
@@ -390,10 +389,8 @@ void rpc_server_free(struct rpc_server *server)
 {
     if (!server)
         return;
-    if (server->listening) {
+    if (server->listening)
         rpc_server_drain(server, 0);
-        wait_for_calls(server);
-    }
     pool_free(server->pool);
     for (unsigned which = 0; which < SERVER_COUNT; which++)
         grpc_server_destroy(server->grpc[which]);

@@ -200,7 +200,7 @@ static ssize_t receive(int socket, void *data, size_t size, int *ret_fds, size_t
                              .msg_controllen = sizeof(control.buffer)};
     wait_readable(socket);
     ssize_t got = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
-    const struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    const struct cmsghdr *header = got < 0 ? NULL : CMSG_FIRSTHDR(&message);
     size_t count = header == NULL ? 0 : (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
     if (count > max) {
         die("more descriptors than announced");

@@ -64,9 +64,11 @@ void client_start_within(struct client *client, struct client_call *call, const 
     *call = (struct client_call){.client = client, .message = grpc_empty_slice()};
     grpc_metadata_array_init(&call->initial);
     grpc_metadata_array_init(&call->trailing);
+    grpc_slice method = grpc_slice_from_copied_string(path);
+
     call->call = grpc_channel_create_call(client->channel, NULL, GRPC_PROPAGATE_DEFAULTS,
-                                          client->cq, grpc_slice_from_copied_string(path), NULL,
-                                          in_ms(deadline_ms), NULL);
+                                          client->cq, method, NULL, in_ms(deadline_ms), NULL);
+    grpc_slice_unref(method);
     (void)step(call, &op, 1);
 }
 
@@ -108,11 +110,12 @@ grpc_byte_buffer *client_receive(struct client_call *call)
 {
     grpc_byte_buffer *buffer = NULL;
     grpc_op ops[2] = {{.op = GRPC_OP_RECV_MESSAGE}, {.op = GRPC_OP_RECV_INITIAL_METADATA}};
-    size_t count = call->initial.capacity ? 1 : 2;
+    size_t count = call->started ? 1 : 2;
 
     ops[0].data.recv_message.recv_message = &buffer;
     ops[1].data.recv_initial_metadata.recv_initial_metadata = &call->initial;
     (void)step(call, ops, count);
+    call->started = true;
     return buffer;
 }
 
@@ -139,6 +142,9 @@ void client_finish(struct client_call *call)
 {
     grpc_op op = {.op = GRPC_OP_RECV_STATUS_ON_CLIENT};
 
+    /* gRPC holds the status back until all that came before it was read. */
+    for (grpc_byte_buffer *unread; (unread = client_receive(call));)
+        grpc_byte_buffer_destroy(unread);
     op.data.recv_status_on_client.trailing_metadata = &call->trailing;
     op.data.recv_status_on_client.status = &call->code;
     op.data.recv_status_on_client.status_details = &call->message;

@@ -23,7 +23,7 @@ struct client_call {
     grpc_metadata_array initial, trailing;
     grpc_status_code code;
     grpc_slice message;
-    bool ended;
+    bool started, ended;
 };
 
 void client_start(struct client *client, struct client_call *call, const char *path);
@@ -35,7 +35,7 @@ void client_close(struct client_call *call); /* half */
 /* The next message, to be destroyed, or NULL at the end. */
 grpc_byte_buffer *client_receive(struct client_call *call);
 void *client_receive_message(struct client_call *call, const ProtobufCMessageDescriptor *type);
-/* Waits for the status; call->code. */
+/* Reads what is left and waits for the status; call->code. */
 void client_finish(struct client_call *call);
 void client_call_done(struct client_call *call);
 

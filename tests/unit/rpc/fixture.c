@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -61,6 +62,15 @@ void fixture_hold(bool hold)
 
 /* Handlers */
 
+/* As a handler does that asks now and then. */
+static void work_until_cancelled(struct rpc_call *call)
+{
+    count(&fixture.endless);
+    while (!rpc_call_cancelled(call))
+        (void)usleep(1000);
+    count(&fixture.cancelled);
+}
+
 static struct status get(struct rpc_call *call, const void *request_message, void *response_message)
 {
     const Crownest__V1__GetSandboxRequest *request = request_message;
@@ -77,8 +87,8 @@ static struct status get(struct rpc_call *call, const void *request_message, voi
     }
     if (strcmp(request->sandbox_id, "block") == 0)
         wait_while_held();
-    if (rpc_call_cancelled(call))
-        count(&fixture.cancelled);
+    if (strcmp(request->sandbox_id, "endless") == 0)
+        work_until_cancelled(call);
     response->sandbox = arena_alloc(rpc_call_arena(call), sizeof(*response->sandbox));
     crownest__v1__sandbox__init(response->sandbox);
     response->sandbox->sandbox_id = request->sandbox_id;

@@ -1,7 +1,8 @@
 /*
  * A server with handlers of its own behind the contract's methods, and a client on a socket pair.
  *
- *   SandboxService.Get      says what its sandbox_id asks for: "error", "block", else an echo
+ *   SandboxService.Get      does what its sandbox_id says: "error", "block" (while held),
+ *                           "endless" (until cancelled), else an echo
  *   CommandService.StreamLogs  by command_id: "count" (offset messages), "flood" (never ends),
  *                              "wake" (a message for each fixture_emit), "error"
  *   FileService.Write       counts what it gets; blocks while fixture.hold
@@ -26,7 +27,7 @@ struct fixture {
     pthread_cond_t changed;
     bool hold; /* handlers that block wait for its end */
     unsigned blocked;
-    unsigned opens, closes, pulls, messages, finishes, cancelled;
+    unsigned opens, closes, pulls, messages, finishes, endless, cancelled;
     bool local;
     uint64_t bytes;
     unsigned emitted; /* messages that "wake" may send */
@@ -37,6 +38,7 @@ extern struct fixture fixture;
 
 int fixture_setup(void **state);
 int fixture_teardown(void **state);
+#define FIXTURE_TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 /* One more connection. */
 void fixture_connect(struct client *client, bool local);
 /* Lets a "wake" stream send one more message. */

@@ -175,14 +175,14 @@ static void test_blocked_method_does_not_starve_others(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_answers),
-        cmocka_unit_test(test_error_carries_details),
-        cmocka_unit_test(test_error_says_whether_to_retry),
-        cmocka_unit_test(test_local_connections_are_known_as_such),
-        cmocka_unit_test(test_unknown_method),
-        cmocka_unit_test(test_deadline_ends_a_blocked_call),
-        cmocka_unit_test(test_blocked_method_does_not_starve_others),
+        FIXTURE_TEST(test_answers),
+        FIXTURE_TEST(test_error_carries_details),
+        FIXTURE_TEST(test_error_says_whether_to_retry),
+        FIXTURE_TEST(test_local_connections_are_known_as_such),
+        FIXTURE_TEST(test_unknown_method),
+        FIXTURE_TEST(test_deadline_ends_a_blocked_call),
+        FIXTURE_TEST(test_blocked_method_does_not_starve_others),
     };
 
-    return cmocka_run_group_tests(tests, fixture_setup, fixture_teardown);
+    return cmocka_run_group_tests(tests, NULL, NULL);
 }
