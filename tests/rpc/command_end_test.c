@@ -8,8 +8,6 @@
 #include "tests/rpc/service_fixture.h"
 #include "tests/rpc/steps.h"
 
-/* What is left of a sandbox in which nothing runs: one process. */
-#define NEST_INIT 1
 
 static struct crownest_error error;
 
@@ -84,11 +82,11 @@ static void a_cancelled_command_leaves_no_process_whatever_session_it_is_in(void
     step_start(client, id, line, command_id);
     await_output(client, command_id);
     /* The shell, and what it waits for, and the two that got away; execs may still be under way. */
-    assert_true(host_processes_of(id) >= NEST_INIT + 3);
+    assert_true(host_processes_of(id) >= HOST_IDLE_PROCESSES + 3);
     assert_true(host_processes_with(mark) >= 1);
     cancel(client, command_id);
     assert_int_equal(host_processes_with(mark), 0);
-    assert_int_equal(host_processes_of(id), NEST_INIT);
+    assert_int_equal(host_processes_of(id), HOST_IDLE_PROCESSES);
     cancel(client, command_id);
     step_do(client, id, "true");
     step_kill(client, id);
@@ -104,7 +102,7 @@ static void what_a_command_leaves_running_ends_with_it(void **state)
     step_run_shell(client, id, "setsid sleep 1000 & echo over", &transcript);
     assert_int_equal(transcript.exited->command->exit_code, 0);
     assert_int_equal(transcript.size, 5);
-    assert_int_equal(host_processes_of(id), NEST_INIT);
+    assert_int_equal(host_processes_of(id), HOST_IDLE_PROCESSES);
     transcript_done(&transcript);
     step_kill(client, id);
 }

@@ -313,23 +313,22 @@ size_t host_memory(pid_t pid)
     return found ? strtoul(found + strlen("RssAnon:"), NULL, 10) * 1024 : 0;
 }
 
-static size_t tree_count;
+static size_t file_count;
 
-static int count_node(const char *path, const struct stat *st, int type, struct FTW *ftw)
+static int count_file(const char *path, const struct stat *st, int type, struct FTW *ftw)
 {
     (void)path;
     (void)st;
-    (void)type;
     (void)ftw;
-    tree_count++;
+    file_count += type != FTW_D;
     return 0;
 }
 
-size_t host_tree(const char *dir)
+size_t host_files(const char *dir)
 {
-    tree_count = 0;
-    (void)nftw(dir, count_node, 16, FTW_PHYS | FTW_MOUNT);
-    return tree_count;
+    file_count = 0;
+    (void)nftw(dir, count_file, 16, FTW_PHYS | FTW_MOUNT);
+    return file_count;
 }
 
 size_t host_settle(size_t (*count)(const void *arg), const void *arg, size_t most, int ms)

@@ -7,6 +7,7 @@
 #include "tests/rpc/steps.h"
 
 #define PAGE 500
+#define SETTLE_MS 5000
 
 static struct crownest_error error;
 
@@ -76,6 +77,12 @@ static size_t count_workspace(struct crownest_client *client, const char *sandbo
     return count;
 }
 
+/* A worker of nest-init may still be going after its answer came. */
+static size_t count_processes(const void *sandbox_id)
+{
+    return host_processes_of(sandbox_id);
+}
+
 struct leftovers leftovers_count(const struct service *service, const char *sandbox_id)
 {
     char logs[SERVICE_PATH_SIZE];
@@ -87,10 +94,11 @@ struct leftovers leftovers_count(const struct service *service, const char *sand
                               .commands = count_commands(service->client, sandbox_id),
                               .artifacts = count_artifacts(service->client),
                               .previews = count_previews(service->client),
-                              .log_files = host_tree(logs),
-                              .blob_files = host_tree(blobs),
+                              .log_files = host_files(logs),
+                              .blob_files = host_files(blobs),
                               .workspace_files = count_workspace(service->client, sandbox_id),
-                              .processes = host_processes_of(sandbox_id)};
+                              .processes = host_settle(count_processes, sandbox_id, HOST_IDLE_PROCESSES,
+                                                       SETTLE_MS)};
 }
 
 static void assert_same(size_t before, size_t after, const char *kind, const char *what)
