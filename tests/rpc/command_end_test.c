@@ -8,6 +8,7 @@
 #include "tests/rpc/service_fixture.h"
 #include "tests/rpc/steps.h"
 
+
 static struct crownest_error error;
 
 /*
@@ -78,16 +79,14 @@ static void a_cancelled_command_leaves_no_process_whatever_session_it_is_in(void
     (void)snprintf(mark, sizeof(mark), "crownest-%d", (int)getpid());
     family_line(mark, line);
     step_create(client, "python", id);
-    size_t before = host_processes_of(id);
-
     step_start(client, id, line, command_id);
     await_output(client, command_id);
     /* The shell, and what it waits for, and the two that got away; execs may still be under way. */
-    assert_true(host_processes_of(id) >= before + 3);
+    assert_true(host_processes_of(id) >= HOST_IDLE_PROCESSES + 3);
     assert_true(host_processes_with(mark) >= 1);
     cancel(client, command_id);
     assert_int_equal(host_processes_with(mark), 0);
-    assert_int_equal(host_processes_of(id), before);
+    assert_int_equal(host_processes_of(id), HOST_IDLE_PROCESSES);
     cancel(client, command_id);
     step_do(client, id, "true");
     step_kill(client, id);
@@ -100,12 +99,10 @@ static void what_a_command_leaves_running_ends_with_it(void **state)
     char id[STEP_ID_SIZE];
 
     step_create(client, "base", id);
-    size_t before = host_processes_of(id);
-
     step_run_shell(client, id, "setsid sleep 1000 & echo over", &transcript);
     assert_int_equal(transcript.exited->command->exit_code, 0);
     assert_int_equal(transcript.size, 5);
-    assert_int_equal(host_processes_of(id), before);
+    assert_int_equal(host_processes_of(id), HOST_IDLE_PROCESSES);
     transcript_done(&transcript);
     step_kill(client, id);
 }

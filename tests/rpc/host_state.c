@@ -47,10 +47,21 @@ static size_t read_file(const char *path, char *buffer, size_t size)
 }
 
 struct group_walk {
-    const char *id;
     size_t groups;
-    size_t processes;
+    size_t count;
+    pid_t pids[4096];
 };
+
+/* A process is in a group of each hierarchy, and counts once. */
+static void add_pid(struct group_walk *walk, pid_t pid)
+{
+    for (size_t i = 0; i < walk->count; i++) {
+        if (walk->pids[i] == pid)
+            return;
+    }
+    if (walk->count < sizeof(walk->pids) / sizeof(walk->pids[0]))
+        walk->pids[walk->count++] = pid;
+}
 
 static void visit_group(void *arg, const char *path, const struct dirent *entry);
 
@@ -62,8 +73,11 @@ static void count_group(struct group_walk *walk, const char *path)
     walk->groups++;
     (void)snprintf(procs, sizeof(procs), "%s/cgroup.procs", path);
     (void)read_file(procs, text, sizeof(text));
-    for (const char *c = text; *c; c++)
-        walk->processes += *c == '\n';
+    for (char *line = text; *line; line++) {
+        add_pid(walk, (pid_t)strtol(line, &line, 10));
+        if (*line == '\0')
+            break;
+    }
     each_entry(path, visit_group, walk);
 }
 
@@ -79,7 +93,7 @@ static void visit_group(void *arg, const char *path, const struct dirent *entry)
 
 static struct group_walk walk_groups(const char *id)
 {
-    struct group_walk walk = {.id = id};
+    struct group_walk walk = {0};
     FILE *mounts = setmntent("/proc/self/mounts", "re");
     struct mntent *mount;
 
@@ -105,7 +119,7 @@ size_t host_cgroups_of(const char *sandbox_id)
 
 size_t host_processes_of(const char *sandbox_id)
 {
-    return walk_groups(sandbox_id).processes;
+    return walk_groups(sandbox_id).count;
 }
 
 struct process_walk {
@@ -299,23 +313,22 @@ size_t host_memory(pid_t pid)
     return found ? strtoul(found + strlen("RssAnon:"), NULL, 10) * 1024 : 0;
 }
 
-static size_t tree_count;
+static size_t file_count;
 
-static int count_node(const char *path, const struct stat *st, int type, struct FTW *ftw)
+static int count_file(const char *path, const struct stat *st, int type, struct FTW *ftw)
 {
     (void)path;
     (void)st;
-    (void)type;
     (void)ftw;
-    tree_count++;
+    file_count += type != FTW_D;
     return 0;
 }
 
-size_t host_tree(const char *dir)
+size_t host_files(const char *dir)
 {
-    tree_count = 0;
-    (void)nftw(dir, count_node, 16, FTW_PHYS | FTW_MOUNT);
-    return tree_count;
+    file_count = 0;
+    (void)nftw(dir, count_file, 16, FTW_PHYS | FTW_MOUNT);
+    return file_count;
 }
 
 size_t host_settle(size_t (*count)(const void *arg), const void *arg, size_t most, int ms)

@@ -12,7 +12,8 @@
 /* Control groups named after the sandbox, in all hierarchies, those below them included. */
 size_t host_cgroups_of(const char *sandbox_id);
 
-/* Processes in the sandbox's control groups. */
+/* Processes in the sandbox's control groups; nest-init is one of them. */
+#define HOST_IDLE_PROCESSES 1
 size_t host_processes_of(const char *sandbox_id);
 
 /* Processes of this host that have `text` in their argv. */
@@ -40,8 +41,8 @@ size_t host_memory(pid_t pid);
 /* Entries of a directory, 0 when it is not there. */
 size_t host_entries(const char *dir);
 
-/* Files and directories below a directory, at any depth. */
-size_t host_tree(const char *dir);
+/* Files below a directory, at any depth; directories are not counted. */
+size_t host_files(const char *dir);
 
 /* Waits until count(arg) is at most `most`; at most ms. Returns the last count. */
 size_t host_settle(size_t (*count)(const void *arg), const void *arg, size_t most, int ms);
