@@ -103,9 +103,24 @@ static int child_uts(struct build *b, struct sd_err *err)
     return 0;
 }
 
+/*
+ * What sandboxd was started with and without would else be inherited by every command. The C
+ * library refuses to touch the two signals that it keeps for itself, which a parent may have
+ * ignored all the same; so the kernel is asked. Its struct begins with the handler: zero is
+ * default.
+ */
+static void reset_signals(void)
+{
+    const unsigned long kernel_default[4] = {0};
+    for (int signo = 1; signo < NSIG; signo++) {
+        (void)syscall(SYS_rt_sigaction, signo, kernel_default, NULL, (NSIG - 1) / 8);
+    }
+}
+
 static int child_session(struct build *b, struct sd_err *err)
 {
     (void)b;
+    reset_signals();
     if (setsid() < 0) {
         return sd_err_sys(err, "setsid");
     }
