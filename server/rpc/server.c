@@ -265,11 +265,20 @@ static struct rpc_server *server_alloc(const struct rpc_server_options *options)
     return server;
 }
 
-int rpc_server_new(const struct rpc_server_options *options, struct rpc_server **ret_server,
-                   struct err *err)
+/* For the life of the process: gRPC's own shutdown waits up to ten seconds for a poll of its own to
+ * run out, and nobody is left to gain from it. */
+static void init_grpc(void)
 {
     deadlock_detection_off();
     grpc_init();
+}
+
+int rpc_server_new(const struct rpc_server_options *options, struct rpc_server **ret_server,
+                   struct err *err)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+    (void)pthread_once(&once, init_grpc);
     struct rpc_server *server = server_alloc(options);
 
     make_routes(server);
@@ -403,5 +412,4 @@ void rpc_server_free(struct rpc_server *server)
     (void)pthread_cond_destroy(&server->changed);
     (void)pthread_mutex_destroy(&server->mutex);
     free(server);
-    grpc_shutdown_blocking();
 }

@@ -157,10 +157,13 @@ static int preview_create(struct crownest_client *client, char *id, struct crown
 static int preview_get(struct crownest_client *client, char *id, struct crownest_error *error)
 {
     Crownest__V1__GetPreviewRequest request = CROWNEST__V1__GET_PREVIEW_REQUEST__INIT;
-    Crownest__V1__GetPreviewResponse *response;
+    Crownest__V1__GetPreviewResponse *response = NULL;
 
     request.preview_id = id;
-    return crownest_preview_get(client, &request, NULL, &response, error);
+    int result = crownest_preview_get(client, &request, NULL, &response, error);
+
+    crownest__v1__get_preview_response__free_unpacked(response, NULL);
+    return result;
 }
 
 static int preview_delete(struct crownest_client *client, char *id, struct crownest_error *error)

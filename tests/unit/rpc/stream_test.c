@@ -79,6 +79,11 @@ static void test_woken_from_another_thread(void **state)
     for (unsigned i = 0; i < count; i++)
         expect_message(&call, i);
     assert_int_equal(pthread_join(thread, NULL), 0);
+    /* And one wake after the other, each from a stream that waits. */
+    for (unsigned i = count; i < count + 50; i++) {
+        fixture_emit();
+        expect_message(&call, i);
+    }
     client_call_done(&call);
 }
 
