@@ -182,6 +182,11 @@ static int create(const char *id, const struct sd_limits *limits, struct sd_err 
     (void)snprintf(relative, sizeof(relative), "crownest/%s", id);
     for (size_t i = 0; i < hierarchy_count; i++) {
         int error = make_group(&hierarchies[i], relative);
+        if (error == -ENOENT) {
+            /* Somebody tidied the empty parent away; it is made at start otherwise. */
+            error = make_group(&hierarchies[i], "crownest");
+            error = error < 0 ? error : make_group(&hierarchies[i], relative);
+        }
         if (error < 0) {
             return sd_err_set(err, -error, hierarchies[i].mount);
         }

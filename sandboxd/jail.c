@@ -24,6 +24,8 @@
 #include "sandboxd/userns.h"
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
+/* The same for all: a jail is built before it is known which sandbox will live in it. */
+#define HOSTNAME "sandbox"
 #define NAMESPACES                                                                                 \
     (CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP)
 
@@ -94,8 +96,8 @@ static int child_net(struct build *b, struct sd_err *err)
 
 static int child_uts(struct build *b, struct sd_err *err)
 {
-    const char *id = b->spec->id;
-    if (sethostname(id, strnlen(id, SD_ID_SIZE)) < 0 || setdomainname("", 0) < 0) {
+    (void)b;
+    if (sethostname(HOSTNAME, sizeof(HOSTNAME) - 1) < 0 || setdomainname("", 0) < 0) {
         return sd_err_sys(err, "hostname");
     }
     return 0;

@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <getopt.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,6 +31,7 @@ struct options {
     const char *sandboxd;
     const char *templates;
     const char *preview_domain;
+    unsigned pool_size;
     int ready_fd;
 };
 
@@ -54,8 +56,24 @@ static void usage(FILE *out)
         "  --templates DIR        images of templates\n"
         "  --listen HOST:PORT     gRPC and previews (default 127.0.0.1:7070; port 0: any)\n"
         "  --socket PATH          unix socket for operators (default: none)\n"
+        "  --pool N               jails kept ready for each kind of sandbox (default 4)\n"
         "  --preview-domain NAME  previews are at <preview>.NAME (default localhost)\n"
         "  --ready-fd N           write READY and a newline to this descriptor when serving\n");
+}
+
+static int parse_number(const char *flag, const char *text, unsigned max, unsigned *ret_number)
+{
+    char *end;
+
+    errno = 0;
+    unsigned long number = strtoul(text, &end, 10);
+
+    if (errno || end == text || *end || text[0] == '-' || number > max) {
+        (void)fprintf(stderr, "crownestd: %s is a number from 0 to %u, not %s\n", flag, max, text);
+        return -EINVAL;
+    }
+    *ret_number = (unsigned)number;
+    return 0;
 }
 
 static int parse(int argc, char **argv, struct options *options)
@@ -67,12 +85,15 @@ static int parse(int argc, char **argv, struct options *options)
                                           {"socket", required_argument, NULL, 'u'},
                                           {"preview-domain", required_argument, NULL, 'p'},
                                           {"ready-fd", required_argument, NULL, 'r'},
+                                          {"pool", required_argument, NULL, 'n'},
+
                                           {"help", no_argument, NULL, 'h'},
                                           {0}};
+    unsigned number;
     int c;
 
-    *options =
-        (struct options){.listen = "127.0.0.1:7070", .preview_domain = "localhost", .ready_fd = -1};
+    *options = (struct options){
+        .listen = "127.0.0.1:7070", .preview_domain = "localhost", .pool_size = 4, .ready_fd = -1};
     while ((c = getopt_long(argc, argv, "", table, NULL)) != -1) {
         switch (c) {
         case 'd':
@@ -93,8 +114,14 @@ static int parse(int argc, char **argv, struct options *options)
         case 'p':
             options->preview_domain = optarg;
             break;
+        case 'n':
+            if (parse_number("--pool", optarg, JAIL_POOL_SIZE_MAX, &options->pool_size) < 0)
+                return -EINVAL;
+            break;
         case 'r':
-            options->ready_fd = atoi(optarg);
+            if (parse_number("--ready-fd", optarg, INT_MAX, &number) < 0)
+                return -EINVAL;
+            options->ready_fd = (int)number;
             break;
         case 'h':
             usage(stdout);
@@ -159,6 +186,7 @@ static int open_domain(struct node *node, struct err *err)
     struct sandboxes_options sandboxes = {.store = service->store,
                                           .loop = node->loop,
                                           .sandboxd = node->sandboxd,
+                                          .pool_size = node->options.pool_size,
                                           .hooks = commands_hooks(service->commands)};
 
     service->sandboxes = sandboxes_new(&sandboxes);

@@ -27,7 +27,7 @@ static void free_message(struct message **message)
 static void drop_app(struct connection *connection)
 {
     if (connection->job)
-        pool_abandon(connection->gateway->pool, connection->job);
+        connector_abandon(connection->gateway->connector, connection->job);
     connection->job = NULL;
     if (connection->app)
         bufferevent_free(connection->app);
@@ -146,7 +146,7 @@ static void dispatch(struct connection *connection)
         exchange_token(connection);
         return;
     }
-    connection->job = pool_submit(gateway->pool, connection->preview_id, connection);
+    connection->job = connector_submit(gateway->connector, connection->preview_id, connection);
     if (!connection->job) {
         connection_answer(connection, 503);
         return;

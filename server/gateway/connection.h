@@ -29,10 +29,10 @@ struct connection {
     struct bufferevent *visitor;
     struct bufferevent *app; /* into the sandbox, during RELAY and TUNNEL */
     struct event *timer;
-    struct pool_job *job;     /* during CONNECT */
-    struct message *request;  /* from its first byte to the end of its exchange */
-    struct message *response; /* during RELAY */
-    struct request head;      /* points into request */
+    struct connector_job *job; /* during CONNECT */
+    struct message *request;   /* from its first byte to the end of its exchange */
+    struct message *response;  /* during RELAY */
+    struct request head;       /* points into request */
     uint8_t token_hash[GATEWAY_HASH_SIZE];
     char preview_id[GATEWAY_ID_SIZE];
     char peer[INET6_ADDRSTRLEN];
@@ -49,7 +49,7 @@ struct connection {
 
 /* Takes the socket. */
 void connection_start(struct gateway *gateway, int fd);
-/* The result of the pool's job; result is a socket or -errno. */
+/* The result of the connector's job; result is a socket or -errno. */
 void connection_connected(struct connection *connection, int result);
 /* Ends the exchanges whose preview has been closed, rotated or ended since they began. */
 void connection_recheck_all(struct gateway *gateway);

@@ -24,7 +24,7 @@ const struct gateway_limits gateway_default_limits = {
     .answer_ms = 120000,
     .stream_ms = 600000,
     .tunnel_ms = 3600000,
-    .linger_ms = 2000,
+    .linger_ms = 5000,
     .recheck_ms = 5000,
 };
 
@@ -65,7 +65,7 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
     }
     while ((value = next_adopted(gateway)) >= 0)
         connection_start(gateway, value);
-    while (pool_take(gateway->pool, &owner, &value))
+    while (connector_take(gateway->connector, &owner, &value))
         connection_connected(owner, value);
 }
 
@@ -139,7 +139,8 @@ static int start(struct gateway *gateway, struct err *err)
 
     if (error)
         return err_set(err, error, "make the gateway's event loop");
-    int result = pool_new(&gateway->hooks, &gateway->limits, gateway->wake_fd, &gateway->pool, err);
+    int result = connector_new(&gateway->hooks, &gateway->limits, gateway->wake_fd,
+                               &gateway->connector, err);
 
     if (result)
         return result;
@@ -210,7 +211,7 @@ void gateway_free(struct gateway *gateway)
         return;
     if (gateway->started)
         stop_thread(gateway);
-    pool_free(gateway->pool);
+    connector_free(gateway->connector);
     while ((fd = next_adopted(gateway)) >= 0)
         (void)close(fd);
     if (gateway->scratch)

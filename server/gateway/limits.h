@@ -13,7 +13,7 @@
 #define GATEWAY_INTERIM_ANSWERS 16        /* 1xx answers before the final one */
 #define GATEWAY_INPUT_BYTES (64U << 10)   /* read from a socket and not yet passed on */
 #define GATEWAY_OUTPUT_BYTES (128U << 10) /* beyond this nothing more is read for that socket */
-#define GATEWAY_LINGER_BYTES (1U << 20)   /* thrown away after an early answer */
+#define GATEWAY_LINGER_BYTES (64U << 20)  /* thrown away after an early answer */
 
 struct gateway_limits {
     uint32_t connections;

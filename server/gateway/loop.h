@@ -9,9 +9,9 @@
 #include <stdbool.h>
 #include <sys/queue.h>
 
+#include "server/gateway/connector.h"
 #include "server/gateway/credential.h"
 #include "server/gateway/limits.h"
-#include "server/gateway/pool.h"
 
 struct connection;
 
@@ -25,7 +25,7 @@ struct gateway {
     struct event_base *base;
     struct event *wake;
     struct event *recheck;
-    struct pool *pool;
+    struct connector *connector;
     struct connection_list connections;
     struct evbuffer *scratch; /* decoded body on its way; empty between events */
     pthread_t thread;

@@ -166,8 +166,6 @@ static int scan_file(struct log *log)
 
     if (!alone && !log->refusal)
         log->refusal = -EBUSY;
-    if (log->ended && alone)
-        (void)flock(log->fd, LOCK_UN);
     return result;
 }
 
@@ -328,29 +326,39 @@ static int write_end(struct log *log)
     return result;
 }
 
+int log_finish(struct log *log)
+{
+    lock_scope(&log->append_lock);
+    (void)pthread_mutex_lock(&log->lock);
+    int refusal = log->ended || log->finished ? log->error : log->refusal;
+    bool over = log->ended || log->finished || refusal;
+
+    (void)pthread_mutex_unlock(&log->lock);
+    if (over)
+        return refusal;
+    int result = write_end(log);
+
+    if (result < 0)
+        (void)fail(log, result);
+    (void)pthread_mutex_lock(&log->lock);
+    log->finished = true;
+    log->refusal = -EPIPE;
+    result = log->error;
+    (void)pthread_mutex_unlock(&log->lock);
+    return result;
+}
+
 int log_end(struct log *log)
 {
-    int result = 0;
-    {
-        lock_scope(&log->append_lock);
-        (void)pthread_mutex_lock(&log->lock);
-        int refusal = log->ended ? log->error : log->refusal;
-        bool over = log->ended || refusal;
+    int result = log_finish(log);
 
-        (void)pthread_mutex_unlock(&log->lock);
-        if (over)
-            return refusal;
-        result = write_end(log);
-        if (result < 0)
-            (void)fail(log, result);
-        (void)pthread_mutex_lock(&log->lock);
-        log->ended = true;
-        log->refusal = -EPIPE;
-        result = log->error;
-        (void)pthread_mutex_unlock(&log->lock);
-        (void)flock(log->fd, LOCK_UN);
-    }
-    log_wake_followers(log, true);
+    (void)pthread_mutex_lock(&log->lock);
+    bool ends = log->finished && !log->ended;
+
+    log->ended = log->ended || log->finished;
+    (void)pthread_mutex_unlock(&log->lock);
+    if (ends)
+        log_wake_followers(log, true);
     return result;
 }
 

@@ -43,9 +43,14 @@ void log_unref(struct log *log);
  */
 int log_append(struct log *log, enum log_stream stream, uint64_t time_us, struct bytes payload);
 /*
- * No append follows: marks the end in the file, syncs it and wakes the followers. The log has ended
- * even if that fails. Returns 0, or the first failure of any append or of the end itself. Ending
- * twice is fine.
+ * No append follows: marks the end in the file and syncs it. Readers do not hear of the end before
+ * log_end, so that what they look at then can be written in between. Returns 0, or the first
+ * failure of any append or of the end itself. Finishing twice is fine.
+ */
+int log_finish(struct log *log);
+/*
+ * Finishes the log if need be, and wakes the followers. The log has ended even if finishing failed;
+ * returns what log_finish does. Ending twice is fine.
  */
 int log_end(struct log *log);
 /* Payload bytes so far, those not kept included. */

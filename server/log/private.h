@@ -34,6 +34,7 @@ struct log {
     int read_error;    /* what readers get at the end: damage found while opening */
     bool full;         /* nothing more is kept */
     bool ended;
+    bool finished;          /* the end is in the file, and not announced yet */
     struct log_mark *marks; /* ascending */
     size_t mark_count;
     size_t mark_capacity;

@@ -97,7 +97,6 @@ static void take_frame(struct scan *scan, const struct frame *frame)
         log->ended = true;
         log->refusal = -EPIPE;
     }
-    log->full = log->full || frame->stream == LOG_GAP;
 }
 
 /* A header that is none: what was cut off, or damage. */
@@ -134,8 +133,8 @@ static int walk(struct scan *scan, uint64_t file_size)
 }
 
 /*
- * The last frame's bytes may never have reached the disk although the file's length did. A log that
- * was ended is left as it is: its bytes were promised, so their loss must be seen as damage.
+ * The last frame's bytes may never have reached the disk although the file's length did. In a log
+ * that was ended the last frame has none: its bytes were promised, their loss must show as damage.
  */
 static int drop_unwritten(struct scan *scan)
 {
@@ -143,7 +142,7 @@ static int drop_unwritten(struct scan *scan)
     uint8_t header[FRAME_HEADER];
     struct frame frame;
 
-    if (!scan->last || log->refusal)
+    if (!scan->last)
         return 0;
     int64_t size = log_pread(log->fd, header, sizeof(header), scan->last);
 

@@ -135,7 +135,7 @@ struct status key_authenticate(struct store *store, const char *secret, struct a
         return invalid();
     if (record->key->revoke_time)
         return status_error(STATUS_UNAUTHENTICATED, "KEY_REVOKED", "the key was revoked");
-    if (record->key->expire_time && prototime_ms(record->key->expire_time) <= clock_wall_ms())
+    if (record->key->expire_time && prototime_ms(record->key->expire_time) < clock_wall_ms())
         return status_error(STATUS_UNAUTHENTICATED, "KEY_EXPIRED", "the key has expired");
     *ret_key = record->key;
     return STATUS_OK_VALUE;

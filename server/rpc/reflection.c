@@ -56,14 +56,16 @@ static bool add_file(struct reflection *reflection, struct bytes wire)
 {
     struct upb_Arena *arena = upb_Arena_Init(NULL, 0, &upb_alloc_global);
     const struct upb_FileDef *def = NULL;
+    struct upb_Status status;
 
     if (!arena)
         abort();
+    upb_Status_Clear(&status);
     void *message = _upb_Message_New(&google_protobuf_FileDescriptorProto_msginit, arena);
 
     if (message && upb_Decode((const char *)wire.data, wire.size, message,
                               &google_protobuf_FileDescriptorProto_msginit, NULL, 0, arena) == 0)
-        def = upb_DefPool_AddFile(reflection->pool, message, NULL);
+        def = upb_DefPool_AddFile(reflection->pool, message, &status);
     upb_Arena_Free(arena);
     if (!def || reflection->count == FILES_MAX)
         return false;

@@ -102,6 +102,9 @@ int rpc_server_new(const struct rpc_server_options *options, struct rpc_server *
 void rpc_server_adopt(struct rpc_server *server, int fd, bool local);
 /* What grpc.health.v1 answers from now on. */
 void rpc_server_set_serving(struct rpc_server *server, bool serving);
-/* Refuses new calls, waits up to grace_ms for those under way, then cancels what is left. */
+/*
+ * Refuses new calls, waits up to grace_ms for those under way, then cancels what is left. Returns
+ * when the last handler did: no handler runs afterwards.
+ */
 void rpc_server_drain(struct rpc_server *server, unsigned grace_ms);
 void rpc_server_free(struct rpc_server *server);

@@ -15,7 +15,7 @@ void *rpc_call_context(const struct rpc_call *call)
 struct arena *rpc_call_arena(struct rpc_call *call)
 {
     if (!call->arena)
-        call->arena = arena_new(LIMIT_CALL_ARENA);
+        call->arena = arena_new(LIMIT_CALL_ARENA + call->route->method->max_request_bytes);
     return call->arena;
 }
 

@@ -265,11 +265,20 @@ static struct rpc_server *server_alloc(const struct rpc_server_options *options)
     return server;
 }
 
-int rpc_server_new(const struct rpc_server_options *options, struct rpc_server **ret_server,
-                   struct err *err)
+/* For the life of the process: gRPC's own shutdown waits up to ten seconds for a poll of its own to
+ * run out, and nobody is left to gain from it. */
+static void init_grpc(void)
 {
     deadlock_detection_off();
     grpc_init();
+}
+
+int rpc_server_new(const struct rpc_server_options *options, struct rpc_server **ret_server,
+                   struct err *err)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+    (void)pthread_once(&once, init_grpc);
     struct rpc_server *server = server_alloc(options);
 
     make_routes(server);
@@ -341,6 +350,12 @@ static bool begin_drain(struct rpc_server *server)
     return first;
 }
 
+/* gRPC is done with its connections before we are done with their calls. */
+static bool is_drained(const struct rpc_server *server)
+{
+    return server->servers_down == SERVER_COUNT && server->calls == 0;
+}
+
 void rpc_server_drain(struct rpc_server *server, unsigned grace_ms)
 {
     struct timespec end = after_ms(grace_ms);
@@ -352,23 +367,16 @@ void rpc_server_drain(struct rpc_server *server, unsigned grace_ms)
                                             &server->tag_down);
     }
     lock_scope(&server->mutex);
-    while (server->servers_down < SERVER_COUNT &&
+    while (!is_drained(server) &&
            pthread_cond_timedwait(&server->changed, &server->mutex, &end) == 0)
         ;
-    if (server->servers_down == SERVER_COUNT)
+    if (is_drained(server))
         return;
     (void)pthread_mutex_unlock(&server->mutex);
     for (unsigned which = 0; which < SERVER_COUNT; which++)
         grpc_server_cancel_all_calls(server->grpc[which]);
     (void)pthread_mutex_lock(&server->mutex);
-    while (server->servers_down < SERVER_COUNT)
-        (void)pthread_cond_wait(&server->changed, &server->mutex);
-}
-
-static void wait_for_calls(struct rpc_server *server)
-{
-    lock_scope(&server->mutex);
-    while (server->calls > 0)
+    while (!is_drained(server))
         (void)pthread_cond_wait(&server->changed, &server->mutex);
 }
 
@@ -390,10 +398,8 @@ void rpc_server_free(struct rpc_server *server)
 {
     if (!server)
         return;
-    if (server->listening) {
+    if (server->listening)
         rpc_server_drain(server, 0);
-        wait_for_calls(server);
-    }
     pool_free(server->pool);
     for (unsigned which = 0; which < SERVER_COUNT; which++)
         grpc_server_destroy(server->grpc[which]);
@@ -406,5 +412,4 @@ void rpc_server_free(struct rpc_server *server)
     (void)pthread_cond_destroy(&server->changed);
     (void)pthread_mutex_destroy(&server->mutex);
     free(server);
-    grpc_shutdown_blocking();
 }

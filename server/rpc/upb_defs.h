@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include <stdalign.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -26,9 +27,15 @@ int upb_Decode(const char *data, size_t size, void *message, const struct upb_Mi
 
 struct upb_DefPool *upb_DefPool_New(void);
 void upb_DefPool_Free(struct upb_DefPool *pool);
-/* NULL: the file is not valid, or one that it imports was not added before. status may be NULL. */
+/* Larger than upb's own, which holds a flag and a short text. */
+struct upb_Status {
+    alignas(8) char opaque[1024];
+};
+
+void upb_Status_Clear(struct upb_Status *status);
+/* NULL: the file is not valid, or one that it imports was not added before. */
 const struct upb_FileDef *upb_DefPool_AddFile(struct upb_DefPool *pool, const void *file_proto,
-                                              void *status);
+                                              struct upb_Status *status);
 const struct upb_FileDef *upb_DefPool_FindFileContainingSymbol(const struct upb_DefPool *pool,
                                                                const char *name);
 const char *upb_FileDef_Name(const struct upb_FileDef *file);

@@ -341,6 +341,7 @@ static void finish_run(struct job *job)
         (void)pthread_mutex_unlock(&commands->mutex);
         set_cause(command, asked, record->command);
         set_usage(command, record->command, arena);
+        (void)log_finish(command->log);
         record->command->log_bytes = log_size(command->log);
         collect_declared(command, record, arena, &collected);
         r = write_exit(commands, record, &collected);
@@ -693,6 +694,7 @@ static bool bury(void *arg, const char *id, struct bytes project)
         record->command->exit_cause = CROWNEST__V1__EXIT_CAUSE__EXIT_CAUSE_HOST_LOST;
         record->command->end_time = prototime_from_us(arena, clock_wall_us());
         if (log_open(commands->log_directory, id, &log, NULL) == 0) {
+            (void)log_end(log);
             record->command->log_bytes = log_size(log);
             log_unref(log);
         }

@@ -38,6 +38,7 @@ struct sandboxes {
     struct store *store;
     struct loop *loop;
     struct sandboxd *sandboxd;
+    struct jail_pool *jails;
     struct sandbox_hooks hooks;
     struct workers *workers;
     pthread_mutex_t mutex; /* of what follows */
@@ -198,7 +199,7 @@ static struct status end_running(struct sandboxes *sandboxes, struct sandbox *sa
 
     if (loop_disarm(sandboxes->loop, &sandbox->ttl))
         sandbox_unref(sandbox);
-    int r = sandboxd_kill(sandboxes->sandboxd, sandbox->id, &reply, &err);
+    int r = sandboxd_kill(sandboxes->sandboxd, sandbox->record->jail_id, &reply, &err);
 
     if (r == 0) {
         sandboxes->hooks.settle(sandboxes->hooks.arg, sandbox);
@@ -362,7 +363,7 @@ static Crownest__Records__SandboxRecord *record_copy(const Crownest__Records__Sa
     return copy;
 }
 
-static struct sandbox *sandbox_new(struct sandboxes *owner, const int fds[SD_FD_COUNT],
+static struct sandbox *sandbox_new(struct sandboxes *owner, const struct jail *jail,
                                    const Crownest__Records__SandboxRecord *record)
 {
     struct sandbox *sandbox = calloc(1, sizeof(*sandbox));
@@ -376,12 +377,12 @@ static struct sandbox *sandbox_new(struct sandboxes *owner, const int fds[SD_FD_
     (void)snprintf(sandbox->id, sizeof(sandbox->id), "%s", record->sandbox->sandbox_id);
     (void)snprintf(sandbox->project_id, sizeof(sandbox->project_id), "%s",
                    record->sandbox->project_id);
-    sandbox->pidfd = (struct loop_source){.fd = fds[SD_FD_PIDFD], .ready = pidfd_ready};
+    sandbox->pidfd = (struct loop_source){.fd = jail->fds[SD_FD_PIDFD], .ready = pidfd_ready};
     sandbox->ttl.fire = ttl_fire;
     sandbox->end_job.run = end_job_run;
     struct nest_hooks hooks = {.exited = nest_exited, .closed = nest_closed, .arg = sandbox};
 
-    sandbox->nest = nest_new(owner->loop, fds[SD_FD_CONTROL], &hooks);
+    sandbox->nest = nest_new(owner->loop, jail->fds[SD_FD_CONTROL], &hooks);
     return sandbox;
 }
 
@@ -395,8 +396,8 @@ static void sandbox_start(struct sandboxes *sandboxes, struct sandbox *sandbox, 
         abort();
 }
 
-static int write_intent(struct sandboxes *sandboxes, Crownest__Records__SandboxRecord *record,
-                        uint64_t ttl_ms, struct arena *arena)
+static void fill_record(Crownest__Records__SandboxRecord *record, uint64_t ttl_ms,
+                        struct arena *arena)
 {
     Crownest__V1__Sandbox *sandbox = record->sandbox;
     char id[ID_SIZE];
@@ -407,43 +408,35 @@ static int write_intent(struct sandboxes *sandboxes, Crownest__Records__SandboxR
     sandbox->state = CROWNEST__V1__SANDBOX_STATE__SANDBOX_STATE_CREATING;
     sandbox->create_time = prototime_from_us(arena, now);
     sandbox->expire_time = prototime_from_us(arena, now + ttl_ms * 1000);
-    struct schema_key key = record_key(sandbox->project_id, id);
-    struct schema_key live = schema_key("live", id, NULL, NULL);
+}
+
+static int write_living(struct sandboxes *sandboxes, const Crownest__Records__SandboxRecord *record,
+                        const struct sandbox_commit *commit)
+{
+    const Crownest__V1__Sandbox *sandbox = record->sandbox;
+    struct schema_key key = record_key(sandbox->project_id, sandbox->sandbox_id);
+    struct schema_key live = schema_key("live", sandbox->sandbox_id, NULL, NULL);
     struct store_batch *batch = store_batch_new();
 
     record_put(batch, &key, &record->base);
     record_put_string(batch, &live, sandbox->project_id);
-    return store_commit(sandboxes->store, batch, STORE_SYNCED);
-}
-
-static int write_outcome(struct sandboxes *sandboxes, Crownest__Records__SandboxRecord *record,
-                         struct arena *arena, const struct sandbox_commit *commit)
-{
-    Crownest__V1__Sandbox *sandbox = record->sandbox;
-    struct schema_key key = record_key(sandbox->project_id, sandbox->sandbox_id);
-    struct store_batch *batch = store_batch_new();
-
-    sandbox->state = CROWNEST__V1__SANDBOX_STATE__SANDBOX_STATE_RUNNING;
-    sandbox->start_time = prototime_from_us(arena, clock_wall_us());
-    record_put(batch, &key, &record->base);
     if (commit)
         commit->add(commit->arg, batch, sandbox);
     return store_commit(sandboxes->store, batch, STORE_SYNCED);
 }
 
-/* Builds the jail that the intent speaks of. */
+/* Nothing was ready: the intent is written before the jail is built. */
 static struct status build(struct sandboxes *sandboxes, const uint8_t template_hash[32],
-                           struct arena *arena, Crownest__Records__SandboxRecord *record,
-                           int ret_fds[SD_FD_COUNT])
+                           const struct sd_limits *limits, struct arena *arena,
+                           Crownest__Records__SandboxRecord *record, struct jail *ret_jail)
 {
-    const Crownest__V1__Resources *resources = record->sandbox->resources;
-    struct sd_limits limits = {.memory_bytes = resources->memory_bytes,
-                               .disk_bytes = resources->disk_bytes,
-                               .cpu_millis = resources->cpu_millis,
-                               .max_processes = resources->max_processes};
     struct err err = {0};
-    int r = sandboxd_create(sandboxes->sandboxd, record->sandbox->sandbox_id, template_hash,
-                            &limits, ret_fds, &err);
+
+    record->jail_id = record->sandbox->sandbox_id;
+    if (write_living(sandboxes, record, NULL) < 0)
+        return store_failed();
+    int r =
+        jail_pool_build(sandboxes->jails, record->jail_id, template_hash, limits, ret_jail, &err);
 
     if (r == 0)
         return STATUS_OK_VALUE;
@@ -453,29 +446,46 @@ static struct status build(struct sandboxes *sandboxes, const uint8_t template_h
                               err.message);
 }
 
+/* A jail of the pool needs no intent: sandboxd names those that no record claims at the next start.
+ */
+static struct status take_jail(struct sandboxes *sandboxes, const uint8_t template_hash[32],
+                               struct arena *arena, Crownest__Records__SandboxRecord *record,
+                               struct jail *ret_jail)
+{
+    const Crownest__V1__Resources *resources = record->sandbox->resources;
+    struct sd_limits limits = {.memory_bytes = resources->memory_bytes,
+                               .disk_bytes = resources->disk_bytes,
+                               .cpu_millis = resources->cpu_millis,
+                               .max_processes = resources->max_processes};
+
+    if (!jail_pool_claim(sandboxes->jails, template_hash, &limits, ret_jail))
+        return build(sandboxes, template_hash, &limits, arena, record, ret_jail);
+    record->jail_id = arena_strdup(arena, ret_jail->id);
+    return STATUS_OK_VALUE;
+}
+
 struct status sandboxes_create(struct sandboxes *sandboxes, const uint8_t template_hash[32],
                                uint64_t ttl_ms, struct arena *arena,
                                const struct sandbox_commit *commit,
                                Crownest__Records__SandboxRecord *record)
 {
     struct status status = admit(sandboxes);
-    int fds[SD_FD_COUNT];
+    struct jail jail;
     uint64_t due = clock_monotonic_ms() + ttl_ms;
 
     if (!status_is_ok(&status))
         return status;
-    if (write_intent(sandboxes, record, ttl_ms, arena) < 0) {
-        unadmit(sandboxes);
-        return store_failed();
-    }
-    status = build(sandboxes, template_hash, arena, record, fds);
+    fill_record(record, ttl_ms, arena);
+    status = take_jail(sandboxes, template_hash, arena, record, &jail);
     if (!status_is_ok(&status)) {
         unadmit(sandboxes);
         return status;
     }
-    struct sandbox *sandbox = sandbox_new(sandboxes, fds, record);
+    struct sandbox *sandbox = sandbox_new(sandboxes, &jail, record);
 
-    if (write_outcome(sandboxes, record, arena, commit) < 0)
+    record->sandbox->state = CROWNEST__V1__SANDBOX_STATE__SANDBOX_STATE_RUNNING;
+    record->sandbox->start_time = prototime_from_us(arena, clock_wall_us());
+    if (write_living(sandboxes, record, commit) < 0)
         status = store_failed();
     sandbox_start(sandboxes, sandbox, due);
     if (!status_is_ok(&status))
@@ -552,6 +562,7 @@ struct sandboxes *sandboxes_new(const struct sandboxes_options *options)
     sandboxes->loop = options->loop;
     sandboxes->sandboxd = options->sandboxd;
     sandboxes->hooks = options->hooks;
+    sandboxes->jails = jail_pool_new(options->sandboxd, options->pool_size);
     (void)pthread_mutex_init(&sandboxes->mutex, NULL);
     (void)pthread_cond_init(&sandboxes->ended, NULL);
     sandboxes->workers = workers_new("lifecycle", LIFECYCLE_THREADS);
@@ -583,6 +594,7 @@ void sandboxes_free(struct sandboxes *sandboxes)
     while (status_is_ok(&status) && any_running(sandboxes, project_id, id))
         status = end_sandbox(sandboxes, project_id, id, CROWNEST__V1__END_CAUSE__END_CAUSE_KILLED,
                              "the service was stopped");
+    jail_pool_free(sandboxes->jails);
     workers_free(sandboxes->workers);
     (void)pthread_cond_destroy(&sandboxes->ended);
     (void)pthread_mutex_destroy(&sandboxes->mutex);

@@ -12,6 +12,7 @@
 #include <stdbool.h>
 
 #include "private/records.pb-c.h"
+#include "server/sandbox/jail_pool.h"
 #include "server/sandbox/loop.h"
 #include "server/sandbox/nest.h"
 #include "server/sandbox/sandboxd.h"
@@ -39,6 +40,7 @@ struct sandboxes_options {
     struct store *store;
     struct loop *loop;
     struct sandboxd *sandboxd;
+    unsigned pool_size; /* jails kept ready; see jail_pool.h */
     struct sandbox_hooks hooks;
 };
 

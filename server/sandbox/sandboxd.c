@@ -188,9 +188,9 @@ static int sandboxd_exchange(struct sandboxd *sandboxd, struct sd_request *reque
         return err_set(err, ETIMEDOUT, "sandboxd did not answer within %u ms",
                        LIMIT_SANDBOXD_WAIT_MS);
     if (exchange->result < 0)
-        return err_set(err, -exchange->result, "%s%s%s: %s",
-                       exchange->reply.step[0] ? "step " : "sandboxd", exchange->reply.step,
-                       exchange->reply.detail[0] ? exchange->reply.detail : "",
+        return err_set(err, -exchange->result, "step %s, %s: %s",
+                       exchange->reply.step[0] ? exchange->reply.step : "unknown",
+                       exchange->reply.detail[0] ? exchange->reply.detail : "no detail",
                        strerror(-exchange->result));
     return 0;
 }

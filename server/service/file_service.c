@@ -128,10 +128,11 @@ static struct status write_begin(struct rpc_call *call, struct write_stream *str
     if (status_is_ok(&status) && (open->mode & ~0777U))
         status =
             status_invalid("open.mode", "MODE_INVALID", "mode is permission bits, 0777 at most");
-    if (status_is_ok(&status))
-        status = find_sandbox(call, open->sandbox_id, &sandbox);
     if (!status_is_ok(&status))
         return status;
+    status = find_sandbox(call, open->sandbox_id, &sandbox);
+    if (!status_is_ok(&status))
+        return status_at(status, "open.sandbox_id");
     int r = nest_upload_begin(sandbox_nest(sandbox), open->path, open->mode ? open->mode : 0644,
                               flags, &stream->upload);
 

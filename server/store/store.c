@@ -100,6 +100,8 @@ static int open_error(const char *path, const char *error, struct err *err)
         return refuse_damaged(path, error, err);
     if (strstr(error, "lock "))
         return err_set(err, EBUSY, "another process has %.80s open: stop it first", path);
+    if (strstr(error, "No space left"))
+        return err_set(err, ENOSPC, "cannot open %.80s: the disk is full, make room first", path);
     return err_set(err, EIO, "cannot open %.80s: check the disk and the permissions (%.80s)", path,
                    error);
 }
@@ -272,8 +274,8 @@ static void seek(rocksdb_iterator_t *iterator, struct bytes prefix, struct bytes
         rocksdb_iter_seek(iterator, (const char *)from.data, from.size);
         return;
     }
-    /* A start behind all of the prefix's keys means the last of them. */
-    if (start.size == 0 || (compare(start, prefix) > 0 && !begins_with(start, prefix)))
+    /* The upper bound holds here too: from a start behind it one comes to the last key. */
+    if (start.size == 0)
         rocksdb_iter_seek_to_last(iterator);
     else
         rocksdb_iter_seek_for_prev(iterator, (const char *)start.data, start.size);

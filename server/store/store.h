@@ -17,9 +17,13 @@
 struct store;
 struct store_batch;
 
-/* directory: made if missing. Refuses a database whose log is damaged (-EUCLEAN). */
+/*
+ * directory: made if missing. Refuses a database in which acknowledged, synced writes are damaged
+ * or missing (-EUCLEAN); half a record at the end of its log, which a killed process may leave
+ * behind, is dropped. -EBUSY: another process has it open. -ENOSPC, -EIO and others: see err.
+ */
 int store_open(const char *directory, struct store **ret_store, struct err *err);
-/* Waits for the writes under way. */
+/* Waits for what is queued. No other call may be under way or follow. */
 void store_close(struct store *store);
 
 /* Appends the value. Returns 0, -ENOENT, or -EIO. */
@@ -32,7 +36,9 @@ enum store_order { STORE_ASCENDING, STORE_DESCENDING };
 
 /*
  * Visits the entries whose key begins with prefix, from start on (inclusive; an empty start is the
- * first of the order), over one snapshot. Returns 0 or -EIO.
+ * first of the order; a start before or behind the prefix's keys is fine), over one snapshot. key
+ * and value are valid during the visit, which may itself read and commit. Returns 0, also when
+ * ended early, or -EIO.
  */
 int store_scan(struct store *store, struct bytes prefix, struct bytes start, enum store_order order,
                store_scan_fn *visit, void *arg);

@@ -286,6 +286,7 @@ static void bad_digests_are_refused(void **state)
         "sha256:BA7816BF8F01CFEA414140DE5DAE2223B00361A396177A9CB410FF61F20015AD",
         "sha256:../../../../../../../../../../../../../../../../../../../etc/pass",
         "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015a/",
+        "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad/",
     };
     struct blob_store *store = open_store(*state);
     char digest[BLOB_DIGEST_SIZE];

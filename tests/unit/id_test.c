@@ -92,6 +92,7 @@ static void other_texts_are_no_ids(void **state)
         "sbx_01hzzzzzzzzzzzzzzzzzzzzzzi",
         "sbx_01hzzzzzzzzzzzzzzzzzzzzz/z",
         "sbx_../../../../../../../../zz",
+        "sbx_01hzzzzzzzzzzzzzzzzzzzzzzz/x",
         "01hzzzzzzzzzzzzzzzzzzzzzzz",
     };
 

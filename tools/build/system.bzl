@@ -36,7 +36,7 @@ cc_library(
 def _flags(ctx, modules):
     result = ctx.execute(["pkg-config", "--libs"] + modules)
     if result.return_code != 0:
-        fail("pkg-config knows no %s: install the packages that README.md names" % modules)
+        fail("pkg-config knows no %s: run tools/setup" % modules)
     return [f for f in result.stdout.strip().split(" ") if f.startswith("-l")]
 
 def _impl(ctx):

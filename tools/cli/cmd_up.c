@@ -221,6 +221,7 @@ static void announce(const struct up *up, int parent)
             up->layout.run);
     if (parent < 0)
         return;
+    (void)!chdir("/");
     if (!open_log(up, "up.log", &log_fd, &err)) {
         int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
 
@@ -267,6 +268,9 @@ static int detach(struct up *up)
     char byte;
     int status;
 
+    /* What we inherited must not stay open as long as the service runs: a caller may wait for it.
+     */
+    (void)close_range(STDERR_FILENO + 1, ~0U, 0);
     if (pipe2(pipe_fds, O_CLOEXEC))
         return EXIT_FAILED;
     pid_t pid = fork();

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/close_range.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -47,6 +48,8 @@ static void become(const struct daemon_spec *spec, int binary, int ready)
     (void)signal(SIGPIPE, SIG_DFL);
     (void)umask(022);
     raise_file_limit();
+    if (chdir("/"))
+        die(spec, "/");
     int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
     if (null < 0 || dup2(null, STDIN_FILENO) < 0)
         die(spec, "/dev/null");
@@ -56,7 +59,8 @@ static void become(const struct daemon_spec *spec, int binary, int ready)
     /* The binary's descriptor is moved out of the way of the one the daemon is told about. */
     binary = fcntl(binary, F_DUPFD_CLOEXEC, DAEMON_READY_FD + 1);
     ready = fcntl(ready, F_DUPFD_CLOEXEC, DAEMON_READY_FD + 1);
-    if (binary < 0 || ready < 0 || dup2(ready, DAEMON_READY_FD) < 0)
+    if (binary < 0 || ready < 0 || dup2(ready, DAEMON_READY_FD) < 0 ||
+        close_range(DAEMON_READY_FD + 1, ~0U, CLOSE_RANGE_CLOEXEC))
         die(spec, "descriptors");
     if (spec->uid && (setgroups(0, NULL) || setresgid(spec->gid, spec->gid, spec->gid) ||
                       setresuid(spec->uid, spec->uid, spec->uid)))

@@ -33,7 +33,8 @@ struct daemon {
 
 /*
  * Starts it. The binary is opened with our rights, so it may lie where the daemon's user could not
- * find it. Its environment is PATH and nothing else. 0, or -errno.
+ * find it. It gets no descriptor but the standard ones and DAEMON_READY_FD, PATH as its whole
+ * environment, and / as its directory. 0, or -errno.
  */
 int daemon_start(const struct daemon_spec *spec, struct daemon *ret_daemon, struct err *ret_err);
 

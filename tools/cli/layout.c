@@ -50,7 +50,8 @@ int layout_find_user(struct layout *layout, const char *user, struct err *ret_er
 
 const char *layout_path(const char *directory, const char *name, char ret_path[LAYOUT_PATH_SIZE])
 {
-    (void)snprintf(ret_path, LAYOUT_PATH_SIZE, "%s%s%s", directory, name[0] ? "/" : "", name);
+    (void)snprintf(ret_path, LAYOUT_PATH_SIZE, "%.*s%s%s", LAYOUT_PATH_SIZE - ROOM_FOR_NAMES,
+                   directory, name[0] ? "/" : "", name);
     return ret_path;
 }
 

@@ -9,7 +9,7 @@ service_start() {
     # The server's user must be able to pass through.
     install -d -m 0755 "$dir" "$dir/bin" "$dir/data" &&
         install -m 0755 bazel-bin/tools/cli/crownest bazel-bin/server/crownestd \
-            bazel-bin/sandboxd/sandboxd bazel-bin/sandboxd/init/nest-init "$dir/bin" || return
+            bazel-bin/sandboxd/sandboxd "$dir/bin" || return
     # Images are large and never written to: links will do where one file system holds both.
     cp -al "$templates" "$dir/data/templates" 2>/dev/null ||
         cp -a "$templates" "$dir/data/templates" || return

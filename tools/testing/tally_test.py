@@ -119,9 +119,9 @@ class CmockaTest(unittest.TestCase):
 class BazelTest(FolderTest):
     def events(self, targets, extra=()):
         lines = list(extra)
-        for label, kind, status, log in targets:
+        for label, kind, status, log, *tags in targets:
             lines.append({"id": {"targetConfigured": {"label": label}},
-                          "configured": {"targetKind": kind}})
+                          "configured": {"targetKind": kind, "tag": tags}})
             if status:
                 path = self.write(label.replace("/", "_").replace(":", "_"), log)
                 lines.append({"id": {"testResult": {"label": label}},
@@ -150,6 +150,12 @@ class BazelTest(FolderTest):
     def test_another_kind_of_target_is_one_case(self):
         suite = self.events([("//a:a", "sh_test rule", "PASSED", "whatever")])
         self.assertEqual((suite.passed, suite.failed), (1, []))
+
+    def test_a_target_tagged_so_is_one_case(self):
+        suite = self.events([("//a:a", "cc_test rule", "PASSED", "", "one-case"),
+                             ("//b:b", "cc_test rule", "FAILED", "", "one-case")])
+        self.assertEqual((suite.passed, suite.failed),
+                         (1, ["//b:b: the program itself (FAILED)"]))
 
     def test_a_library_that_was_not_built_fails(self):
         suite = self.events([], [{"id": {"targetCompleted": {"label": "//a:lib"}},

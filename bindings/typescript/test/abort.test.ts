@@ -74,6 +74,27 @@ test("aborting run cancels the command, then rejects with the reason", async (t)
   assert.deepEqual(state.cancels, ["cmd_1"]);
 });
 
+for (const [what, answer] of [
+  ["ends though its stream stays silent", [null, { command: commandMessage() }]],
+  ["ends though the cancel cannot be delivered", [{ code: 14, details: "away" }]],
+] as const) {
+  test(`an aborted run ${what}`, async (t) => {
+    const command = {
+      run: (call: RunCall) => send(call, [started, output(0, Buffer.from("go"))], "open"),
+      cancel: (_: unknown, reply: any) => reply(...answer),
+    };
+    const fake = await startFake({ sandbox, command }, { maxRetries: 0 });
+    t.after(() => fake.stop());
+    const { commands } = await fake.client.sandboxes.get("sbx_1");
+    const abort = new AbortController();
+    const running = commands.run("x", { signal: abort.signal, onStdout: () => abort.abort() });
+    await assert.rejects(
+      running,
+      (error: CancelledError) => assertAborted(abort.signal)(error) && error.commandId === "cmd_1",
+    );
+  });
+}
+
 test("aborting wait cancels the command too", async (t) => {
   const { fake, commands, state } = await endless();
   t.after(() => fake.stop());

@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { AuthenticationError, CrowNest, InvalidArgumentError, Sandbox } from "@crownest/sdk";
-import { CollectWhen } from "#lib/gen/crownest/v1/command.js";
+import { CollectWhen, ExitCause } from "#lib/gen/crownest/v1/command.js";
 import { EndCause, SandboxState } from "#lib/gen/crownest/v1/sandbox.js";
 import { parseUrl } from "#lib/transport.js";
 import { VERSION } from "#lib/version.js";
@@ -143,6 +143,34 @@ test("a command becomes the request that the contract asks for", async (t) => {
   assert.equal(command.exitCause, null);
   assert.equal(command.endTime, null);
   await assert.rejects(commands.run("x", { timeout: NaN }), { field: "timeout" });
+});
+
+test("how a command ended: by a signal, by its timeout, not at all", async (t) => {
+  const ends = [
+    { exitCause: ExitCause.SIGNALED, signal: 9 },
+    { exitCause: ExitCause.TIMEOUT },
+    { exitCause: ExitCause.UNSPECIFIED },
+    { exitCause: ExitCause.EXITED },
+  ];
+  const fake = await startFake({
+    sandbox: { get: (_: unknown, reply: any) => reply(null, { sandbox: sandboxMessage() }) },
+    command: {
+      get: (_: unknown, reply: any) => reply(null, { command: commandMessage(ends.shift()) }),
+    },
+  });
+  t.after(() => fake.stop());
+  const { commands } = await fake.client.sandboxes.get("sbx_1");
+  const seen = [];
+  while (ends.length > 0) {
+    const { exitCause, exitCode, signal } = await commands.get("cmd_1");
+    seen.push([exitCause, exitCode, signal]);
+  }
+  assert.deepEqual(seen, [
+    ["SIGNALED", null, 9],
+    ["TIMEOUT", null, null],
+    [null, null, null],
+    ["EXITED", 0, null],
+  ]);
 });
 
 test("create sends ttl in seconds, resources, labels and env", async (t) => {

@@ -1,6 +1,7 @@
 // The SDK against a real service, when CROWNEST_URL and CROWNEST_API_KEY name one.
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
+import { connect as dial, createServer, type AddressInfo, type Socket } from "node:net";
 import { test, type TestContext } from "node:test";
 import {
   CancelledError,
@@ -77,7 +78,10 @@ test(
     assert.equal(Buffer.from(content).toString(), "ünï\n");
     const again = await client.sandboxes.get(sandbox.sandboxId);
     assert.equal(again.info.endCause, "KILLED");
-    assert.equal((await again.commands.get(result.commandId)).logBytes, 5 + 3 + 5);
+    assert.equal(
+      (await again.commands.get(result.commandId)).logBytes,
+      Buffer.byteLength("ünï\nme\noops\n"),
+    );
   },
 );
 
@@ -94,6 +98,61 @@ test("a log is read from any offset", options, async (t) => {
   await assert.rejects(sandbox.commands.wait(commandId, { offset: stdoutBytes.length + 1 }), {
     reason: "OFFSET_BEYOND_END",
   });
+});
+
+test(
+  "a run survives connections that break again and again, whole and once",
+  options,
+  async (t) => {
+    const { hostname, port } = new URL(process.env.CROWNEST_URL ?? "");
+    const sockets = new Set<Socket>();
+    const proxy = createServer((near) => {
+      const far = dial(Number(port), hostname);
+      for (const [from, to] of [
+        [near, far],
+        [far, near],
+      ] as const) {
+        sockets.add(from);
+        from.on("error", () => undefined);
+        from.on("close", () => (sockets.delete(from), to.destroy()));
+        from.pipe(to);
+      }
+    });
+    await new Promise<void>((resolve) => proxy.listen(0, "127.0.0.1", resolve));
+    t.after(() => proxy.close());
+    const address = proxy.address() as AddressInfo;
+    const client = new CrowNest({ url: `http://127.0.0.1:${address.port}` });
+    t.after(() => client.close());
+    await using sandbox = await client.sandboxes.create({ template: "base" });
+
+    let chunks = 0;
+    const got: Buffer[] = [];
+    const result = await sandbox.commands.run(
+      "i=0; while [ $i -lt 40 ]; do echo line $i; i=$((i+1)); sleep 0.02; done; exit 5",
+      {
+        onStdout: (chunk) => {
+          got.push(chunk);
+          if (++chunks % 8 === 0) for (const socket of sockets) socket.resetAndDestroy();
+        },
+      },
+    );
+    const expected = Array.from({ length: 40 }, (_, i) => `line ${i}\n`).join("");
+    assert.equal(Buffer.concat(got).toString(), expected);
+    assert.equal(result.stdout, expected);
+    assert.equal(result.exitCode, 5);
+    assert.ok(chunks >= 8, "connections were broken");
+  },
+);
+
+test("an upload that is given up leaves no half file", options, async (t) => {
+  const client = connect(t);
+  await using sandbox = await client.sandboxes.create({ template: "base" });
+  const source = (async function* () {
+    yield Buffer.from("half");
+    throw new Error("mine");
+  })();
+  await assert.rejects(sandbox.files.write("half.txt", source), /mine/);
+  assert.deepEqual((await sandbox.files.list()).entries, []);
 });
 
 test("exit codes, signals and timeouts are data", options, async (t) => {
@@ -134,7 +193,9 @@ test("the same request id creates one sandbox and runs one command", options, as
   const second = await client.sandboxes.create({ requestId });
   assert.equal(second.sandboxId, first.sandboxId);
   const runs = await Promise.all(
-    [1, 2].map(() => first.commands.run("echo once >> ran; cat ran", { requestId })),
+    [1, 2].map(() =>
+      first.commands.run("echo once >> ran; cat ran", { requestId: `${requestId}-run` }),
+    ),
   );
   assert.equal(runs[0]?.commandId, runs[1]?.commandId);
   assert.equal(runs[1]?.stdout, "once\n");

@@ -30,7 +30,7 @@ async function uploads(fail: () => object | null = () => null) {
           if (part.$case === "data") chunks.push(part.value);
           else if (open === undefined) open = part.value;
           else
-            refused = rpcError(status.INVALID_ARGUMENT, "opened twice", { reason: "PART_INVALID" });
+            refused = rpcError(status.INVALID_ARGUMENT, "opened twice", { reason: "WRITE_ORDER" });
         });
         call.on("end", () => {
           if (refused) return reply(refused);

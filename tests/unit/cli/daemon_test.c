@@ -50,6 +50,17 @@ static void it_is_stopped_when_asked(void **state)
     assert_true(daemon_stop(&daemon, PLENTY_MS));
 }
 
+static void it_inherits_nothing(void **state)
+{
+    int fd = dup2(STDERR_FILENO, 57);
+
+    (void)state;
+    assert_int_equal(fd, 57);
+    struct daemon daemon = start_ready("alone");
+    (void)close(fd);
+    assert_true(daemon_stop(&daemon, PLENTY_MS));
+}
+
 static void one_that_does_not_stop_is_killed(void **state)
 {
     struct daemon daemon = start_ready("deaf");
@@ -106,6 +117,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(it_is_stopped_when_asked),
+        cmocka_unit_test(it_inherits_nothing),
         cmocka_unit_test(one_that_does_not_stop_is_killed),
         cmocka_unit_test(a_bad_end_is_told),
         cmocka_unit_test(death_before_readiness_is_told),

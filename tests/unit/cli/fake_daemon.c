@@ -1,11 +1,26 @@
 /*
  * Stands for a daemon in daemon_test: argv[1] says how it behaves; it is ready on descriptor 3.
- * `well` ends on SIGTERM with 0, `deaf` does not, `badly` ends with 3, `dead` is never ready.
+ * `well` ends on SIGTERM with 0, `deaf` does not, `badly` ends with 3, `dead` is never ready, and
+ * `alone` is ready only if it has no descriptor, variable or directory that it was not meant to
+ * get.
  */
+#include <fcntl.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
+
+static bool is_alone(void)
+{
+    char directory[8] = "";
+
+    for (int fd = 4; fd < 256; fd++)
+        if (fcntl(fd, F_GETFD) >= 0)
+            return false;
+    return !strncmp(environ[0], "PATH=", 5) && !environ[1] &&
+           getcwd(directory, sizeof(directory)) && !strcmp(directory, "/");
+}
 
 int main(int argc, char **argv)
 {
@@ -18,6 +33,8 @@ int main(int argc, char **argv)
     (void)sigprocmask(SIG_BLOCK, &set, NULL);
     if (!strcmp(manner, "dead"))
         return 9;
+    if (!strcmp(manner, "alone") && !is_alone())
+        return 7;
     if (dprintf(3, "READY\n") < 0)
         return 8;
     (void)close(3);

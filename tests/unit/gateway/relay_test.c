@@ -188,14 +188,17 @@ static void test_continue(void **state)
     harness.app = app_post;
     int fd = visit(&harness);
 
-    send_text(fd,
-              "POST / HTTP/1.1\r\n" WITH_TOKEN "Expect: 100-continue\r\nContent-Length: 5\r\n\r\n");
-    char *interim = read_until(fd, "\r\n\r\n");
+    /* So often that interim answers of one request must not count for the next. */
+    for (int i = 0; i < 9; i++) {
+        send_text(fd, "POST / HTTP/1.1\r\n" WITH_TOKEN
+                      "Expect: 100-continue\r\nContent-Length: 5\r\n\r\n");
+        char *interim = read_until(fd, "\r\n\r\n");
 
-    assert_string_equal(interim, "HTTP/1.1 100 Continue\r\n\r\n");
-    free(interim);
-    send_text(fd, "12345");
-    expect_status(read_until(fd, "12345"), "200");
+        assert_string_equal(interim, "HTTP/1.1 100 Continue\r\n\r\n");
+        free(interim);
+        send_text(fd, "12345");
+        expect_status(read_until(fd, "12345"), "200");
+    }
     seen_lacks(&harness, "Expect");
     (void)close(fd);
 }
@@ -432,6 +435,23 @@ static void test_bad_answers(void **state)
     }
 }
 
+static void app_interim_for_ever(struct harness *h, int fd)
+{
+    app_read_head(h, fd);
+    for (int i = 0; i <= GATEWAY_INTERIM_ANSWERS; i++)
+        send_text(fd, "HTTP/1.1 103 Early Hints\r\n\r\n");
+    char *rest = read_all(fd);
+
+    free(rest);
+}
+
+static void test_endless_interim(void **state)
+{
+    (void)state;
+    harness.app = app_interim_for_ever;
+    expect_status(ask(&harness, "GET / HTTP/1.1\r\n" WITH_TOKEN "\r\n"), "502");
+}
+
 static void test_nothing_listens(void **state)
 {
     (void)state;
@@ -475,6 +495,7 @@ int main(void)
         TEST(test_stripped_from_requests),
         TEST(test_stripped_from_responses),
         TEST(test_bad_answers),
+        TEST(test_endless_interim),
         TEST(test_nothing_listens),
         TEST(test_early_answer),
     };

@@ -66,6 +66,7 @@ static const struct raw refused[] = {
     {"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "400"},
     /* Absolute form that is not what Host says. */
     {"GET http://other.localhost/ HTTP/1.1\r\n" T "\r\n", "400"},
+    {"GET http://prv-01h455vb4pex5vsknk084sn02r.localhost:7070/ HTTP/1.1\r\n" T "\r\n", "400"},
     {"GET http://" HOST "/ HTTP/1.1\r\n" T "\r\n", "400"},
     {"GET http://" HOST ":7070.evil.example/ HTTP/1.1\r\n" T "\r\n", "400"},
     {"GET http://x@" HOST ":7070/ HTTP/1.1\r\n" T "\r\n", "400"},

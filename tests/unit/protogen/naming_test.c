@@ -16,6 +16,8 @@ static void a_run_of_capitals_is_one_word(void **state)
     assert_string_equal(name, "crownest__v1__who_am_irequest");
     assert_int_equal(naming_snake("StreamLogs", name, sizeof(name)), 0);
     assert_string_equal(name, "stream_logs");
+    assert_int_equal(naming_snake("ListIDs", name, sizeof(name)), 0);
+    assert_string_equal(name, "list_ids");
 }
 
 static void types_keep_their_case(void **state)
