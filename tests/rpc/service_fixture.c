@@ -73,8 +73,8 @@ static pid_t start(const struct service *service, const char *binary_path, char 
     char line[8] = "";
     int pipe_fds[2];
     int binary = open(binary_path, O_PATH | O_CLOEXEC);
-    int log = open(below(service, argv[0], log_path), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC,
-                   0644);
+    int log =
+        open(below(service, argv[0], log_path), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
 
     if (binary < 0 || log < 0 || pipe2(pipe_fds, O_CLOEXEC) < 0)
         return 0;
@@ -153,6 +153,8 @@ static uint16_t read_port(const struct service *service)
     return (uint16_t)port;
 }
 
+static const char *pool = "0";
+
 static bool start_crownestd(struct service *service, const struct passwd *user)
 {
     char data[SERVICE_PATH_SIZE];
@@ -169,6 +171,8 @@ static bool start_crownestd(struct service *service, const struct passwd *user)
                     below(service, "s.sock", sandboxd),
                     (char *)"--templates",
                     (char *)(uintptr_t)templates(),
+                    (char *)"--pool",
+                    (char *)(uintptr_t)pool,
                     (char *)"--ready-fd",
                     (char *)"3",
                     NULL};
@@ -330,6 +334,12 @@ static int remove_entry(const char *path, const struct stat *st, int type, struc
     (void)type;
     (void)ftw;
     return remove(path);
+}
+
+int service_setup_with_pool(void **state)
+{
+    pool = "2";
+    return service_setup(state);
 }
 
 int service_teardown(void **state)

@@ -44,7 +44,10 @@ struct service {
     struct crownest_client *operator_client; /* over the unix socket, default project */
 };
 
+/* No jail is kept ready, so that a sandbox's cgroups are found by its id. */
 int service_setup(void **state);
+/* Two jails of each kind are. */
+int service_setup_with_pool(void **state);
 int service_teardown(void **state);
 
 /* The running service; skips the test when there is none. */
