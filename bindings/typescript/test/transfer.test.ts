@@ -278,7 +278,7 @@ test("a change of the tree is retried with one request id, and says what was in 
         reply(null, {
           entry: {
             name: "a",
-            type: FileType.FILE_TYPE_SYMLINK,
+            type: FileType.SYMLINK,
             sizeBytes: 0,
             mode: 0o777,
             modifyTime: new Date(),
