@@ -81,7 +81,6 @@ static void release(struct command *c)
     for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++) {
         nest_close(fds[i]);
     }
-    spawn_remove_group(c->group);
     c->state = FREE;
     while (used > 0 && table[used - 1].state == FREE) {
         used--;
@@ -156,6 +155,8 @@ static void finish(struct command *c)
         nest_close(&c->events);
     }
     c->cpu_usec = group_cpu(c);
+    nest_close(&c->cgroup);
+    spawn_remove_group(c->group);
     if (c->failure.error < 0) {
         /* It never became a command: the reply has said so, and no exit follows. */
         if (!c->reply_due) {

@@ -272,6 +272,16 @@ static void create(struct jail_daemon *daemon, const struct sd_request *request,
     }
     *ret_box = (struct jail_box){.control = fds[SD_FD_CONTROL], .pidfd = fds[SD_FD_PIDFD]};
     memcpy(ret_box->id, request->sandbox, SD_ID_SIZE);
+
+    /* nest-init was started; now it is up. */
+    struct nest_request hello = {.op = NEST_HELLO};
+    struct nest_reply up;
+    int none[3];
+    jail_nest_send(ret_box, &hello, NEST_HEADER_SIZE, -1);
+    (void)jail_nest_receive(ret_box, &up, none);
+    if (up.op != NEST_HELLO || up.error != 0) {
+        die("nest-init's hello");
+    }
 }
 
 void jail_create(struct jail_daemon *daemon, struct jail_box *ret_box)
