@@ -118,6 +118,19 @@ static void run_inventory(const struct call *call)
     reply_with(call, 0, "", "");
 }
 
+static void run_stats(const struct call *call)
+{
+    struct sd_reply reply = {
+        .version = SD_WIRE_VERSION, .op = SD_STATS, .serial = call->request->serial};
+    struct cgroup_usage usage = {0};
+    reply.error = cgroup_get_usage(call->sandbox->id, &usage);
+    reply.cpu_usec = usage.cpu_usec;
+    reply.memory_peak_bytes = usage.memory_peak_bytes;
+    reply.oom_kills = usage.oom_kills;
+    memcpy(reply.sandbox, call->sandbox->id, SD_ID_SIZE);
+    answer(&call->asker, &reply, NULL, 0);
+}
+
 static void set_frozen(const struct call *call, bool frozen)
 {
     int error = cgroup_set_frozen(call->sandbox->id, frozen);
@@ -143,6 +156,7 @@ static const struct rule RULES[SD_OP_COUNT] = {
     [SD_KILL] = {"kill", ALIVE | SANDBOX_DEAD | SANDBOX_WAITING | SANDBOX_BUILDING, run_kill},
     [SD_ADOPT] = {"adopt", ALIVE, run_adopt},
     [SD_INVENTORY] = {"inventory", NO_SANDBOX, run_inventory},
+    [SD_STATS] = {"stats", ALIVE, run_stats},
     [SD_FREEZE] = {"freeze", SANDBOX_RUNNING, run_freeze},
     [SD_THAW] = {"thaw", SANDBOX_FROZEN, run_thaw},
 };

@@ -24,6 +24,7 @@ enum sd_op {
     SD_KILL,  /* kills everything in it and removes every trace; reply comes when none is left */
     SD_ADOPT, /* hands out the descriptors of a living sandbox again */
     SD_INVENTORY, /* one reply for each sandbox, then one with an empty id */
+    SD_STATS,     /* what it has used so far */
     SD_FREEZE,    /* stops every process of it */
     SD_THAW,      /* lets them run again */
     SD_OP_COUNT
@@ -62,9 +63,9 @@ struct sd_reply {
     uint32_t state;              /* SD_INVENTORY: enum sd_state */
     char step[32];               /* on error: the step that failed, such as "overlay" */
     char detail[SD_DETAIL_SIZE]; /* on error: what was tried, for a person */
-    uint64_t cpu_usec;           /* SD_KILL, SD_INVENTORY: CPU time of all that ran in it */
-    uint64_t memory_peak_bytes;  /* SD_KILL: 0 when the host does not say */
-    uint32_t oom_kills;          /* SD_KILL: processes that the kernel killed for want of memory */
+    uint64_t cpu_usec; /* SD_KILL, SD_STATS, SD_INVENTORY: CPU time of all that ran in it */
+    uint64_t memory_peak_bytes; /* SD_KILL: 0 when the host does not say */
+    uint32_t oom_kills;         /* SD_KILL: processes that the kernel killed for want of memory */
     uint32_t reserved;
 };
 

@@ -12,10 +12,10 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#include "sandboxd/init/change.h"
 #include "sandboxd/init/nest.h"
 
 #define WORKSPACE "/workspace"
-#define PARENT_MODE 0755
 #define CHUNK (64 * 1024)
 #define MAX_ENTRIES 100000
 #define TEMPORARY_SIZE 48
@@ -38,6 +38,11 @@ int files_set_deadline(unsigned int seconds)
         return -errno;
     }
     return 0;
+}
+
+bool files_expired(void)
+{
+    return expired != 0;
 }
 
 static int failure(void)
@@ -84,20 +89,6 @@ int files_read(const struct nest_file *file, uint64_t *ret_size, int *ret_fd)
 }
 
 /* --- writing --- */
-
-/* Makes each missing directory of path, which ends before its last component. */
-static int make_parents(char *path)
-{
-    for (char *slash = strchr(path + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
-        *slash = '\0';
-        int made = mkdir(path, PARENT_MODE);
-        *slash = '/';
-        if (made < 0 && errno != EEXIST) {
-            return -errno;
-        }
-    }
-    return 0;
-}
 
 /* Waits rather than fail: the flag is the pipe's, and so of whoever gave it to us. */
 static ssize_t read_pipe(int pipe, char *buffer, size_t size)
@@ -271,7 +262,7 @@ int files_write(const struct nest_file *file, int pipe, uint64_t *ret_written)
         return -errno;
     }
     if ((file->flags & NEST_MAKE_PARENTS) != 0) {
-        int error = make_parents(path);
+        int error = change_make_parents(path);
         if (error < 0) {
             return error;
         }
@@ -334,4 +325,21 @@ int files_list(const struct nest_file *file, int pipe, uint64_t *ret_count)
     closedir(dir);
     *ret_count = count;
     return error;
+}
+
+int files_stat(const struct nest_file *file, int pipe)
+{
+    struct stat st;
+    if (!files_path_is_good(file)) {
+        return -EINVAL;
+    }
+    if (file->path[0] != '/' && chdir(WORKSPACE) < 0) {
+        return -errno;
+    }
+    if (fstatat(AT_FDCWD, file->path, &st, AT_SYMLINK_NOFOLLOW) < 0) {
+        return failure();
+    }
+    const char *slash = strrchr(file->path, '/');
+    const char *name = slash == NULL || slash[1] == '\0' ? file->path : slash + 1;
+    return files_put_entry(pipe, &st, name, strlen(name));
 }

@@ -27,6 +27,12 @@ int files_write(const struct nest_file *file, int pipe, uint64_t *ret_written);
 /* Writes one record for each entry but "." and "..", in no order. */
 int files_list(const struct nest_file *file, int pipe, uint64_t *ret_count);
 
+/* Writes the record of one file; a symlink is described itself. */
+int files_stat(const struct nest_file *file, int pipe);
+
+/* Whether the deadline has passed. */
+bool files_expired(void);
+
 /* Opens below /workspace, or anywhere for an absolute path; resolve: RESOLVE_* bits. Or -errno. */
 int files_open(const char *path, uint64_t flags, uint64_t resolve);
 

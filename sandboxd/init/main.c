@@ -139,6 +139,10 @@ static const struct rule RULES[NEST_OP_COUNT] = {
     [NEST_WRITE] = {NEST_REQUEST_SIZE(file), 1, worker_start},
     [NEST_LIST] = {NEST_REQUEST_SIZE(file), 1, worker_start},
     [NEST_GLOB] = {NEST_REQUEST_SIZE(file), 1, worker_start},
+    [NEST_STAT] = {NEST_REQUEST_SIZE(file), 1, worker_start},
+    [NEST_MAKE_DIR] = {NEST_REQUEST_SIZE(file), 0, worker_start},
+    [NEST_MOVE] = {NEST_REQUEST_SIZE(move), 0, worker_start},
+    [NEST_REMOVE] = {NEST_REQUEST_SIZE(file), 0, worker_start},
     [NEST_CONNECT] = {NEST_REQUEST_SIZE(port), 0, worker_start},
 };
 

@@ -30,6 +30,10 @@ enum nest_op {
     NEST_WRITE,     /* writes a file whole from a pipe, see below; in: [pipe]; replies at its end */
     NEST_LIST,      /* writes struct nest_entry records of a directory; in: [pipe]; then replies */
     NEST_GLOB,      /* writes matching paths as struct nest_entry; in: [pipe]; then replies */
+    NEST_STAT,      /* writes one struct nest_entry; in: [pipe]; then replies */
+    NEST_MAKE_DIR,  /* makes a directory */
+    NEST_MOVE,      /* gives a file or directory another name */
+    NEST_REMOVE,    /* removes a file or directory */
     NEST_CONNECT,   /* connects to a port on the sandbox's loopback; reply out: [socket] */
     NEST_EXITED,    /* event: a command has ended and no process of it is left */
     NEST_OP_COUNT
@@ -39,7 +43,9 @@ enum nest_user { NEST_USER = 1, NEST_ROOT };
 
 enum nest_file_flag {
     NEST_NO_SYMLINKS = 1,  /* NEST_READ: no component may be a symlink */
-    NEST_MAKE_PARENTS = 2, /* NEST_WRITE: makes missing directories, 0755 */
+    NEST_MAKE_PARENTS = 2, /* NEST_WRITE, NEST_MAKE_DIR: makes missing directories, 0755 */
+    NEST_REPLACE = 4,      /* NEST_MOVE: what has the new name goes */
+    NEST_RECURSIVE = 8,    /* NEST_REMOVE: a directory goes with all that is in it */
 };
 
 /* Which step of a spawn failed: says which field of the request is at fault. */
@@ -64,6 +70,11 @@ struct nest_file {
     char path[NEST_PATH_MAX]; /* relative paths start at /workspace */
 };
 
+struct nest_move {
+    struct nest_file file; /* what there is */
+    char to[NEST_PATH_MAX];
+};
+
 /*
  * A request is the header and the member that its op uses, not more: its size is
  * NEST_REQUEST_SIZE(member), or NEST_HEADER_SIZE where the op uses none.
@@ -76,6 +87,7 @@ struct nest_request {
     union {
         struct nest_spawn spawn;
         struct nest_file file;
+        struct nest_move move;
         int32_t signo;
         uint32_t port;
     };

@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "sandboxd/init/change.h"
 #include "sandboxd/init/connect.h"
 #include "sandboxd/init/files.h"
 #include "sandboxd/init/glob.h"
@@ -61,6 +62,14 @@ static int operate(struct nest_message *m, struct nest_reply *reply, int *ret_fd
         return files_list(&m->request.file, m->fd, &reply->size_bytes);
     case NEST_GLOB:
         return glob_write(&m->request.file, m->fd, &reply->size_bytes);
+    case NEST_STAT:
+        return files_stat(&m->request.file, m->fd);
+    case NEST_MAKE_DIR:
+        return change_make_dir(&m->request.file);
+    case NEST_MOVE:
+        return change_move(&m->request.move);
+    case NEST_REMOVE:
+        return change_remove(&m->request.file);
     case NEST_CONNECT:
         return connect_port(m->request.port, ret_fd);
     default:

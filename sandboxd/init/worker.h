@@ -9,7 +9,7 @@
 
 #include "sandboxd/init/nest.h"
 
-/* NEST_READ, NEST_WRITE, NEST_LIST, NEST_GLOB, NEST_CONNECT. */
+/* NEST_READ to NEST_CONNECT, as wire.h has them. */
 void worker_start(struct nest_message *message);
 
 /* Some child that is not a command's was reaped. */

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -245,8 +246,10 @@ static void set_cause(const struct command *command, Crownest__V1__ExitCause ask
         record->exit_cause = CROWNEST__V1__EXIT_CAUSE__EXIT_CAUSE_EXITED;
         record->exit_code = WEXITSTATUS(status);
     } else {
-        record->exit_cause = asked ? asked : CROWNEST__V1__EXIT_CAUSE__EXIT_CAUSE_SIGNALED;
         record->signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+        record->exit_cause = asked ? asked : CROWNEST__V1__EXIT_CAUSE__EXIT_CAUSE_SIGNALED;
+        if (!asked && record->signal == SIGKILL && sandbox_ran_out_of_memory(command->sandbox))
+            record->exit_cause = CROWNEST__V1__EXIT_CAUSE__EXIT_CAUSE_OUT_OF_MEMORY;
     }
 }
 

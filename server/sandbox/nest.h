@@ -61,6 +61,13 @@ typedef bool nest_visit_fn(void *arg, const struct nest_entry *entry, struct byt
 
 int nest_list(struct nest *nest, const char *path, nest_visit_fn *visit, void *arg);
 int nest_glob(struct nest *nest, const char *pattern, nest_visit_fn *visit, void *arg);
+/* Visits the one file; a symlink itself. */
+int nest_stat(struct nest *nest, const char *path, nest_visit_fn *visit, void *arg);
+
+/* flags: enum nest_file_flag. */
+int nest_make_dir(struct nest *nest, const char *path, uint32_t flags);
+int nest_move(struct nest *nest, const char *from, const char *to, uint32_t flags);
+int nest_remove(struct nest *nest, const char *path, uint32_t flags);
 
 /* A file that is being written. */
 struct nest_upload;

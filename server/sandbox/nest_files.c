@@ -86,6 +86,47 @@ int nest_glob(struct nest *nest, const char *pattern, nest_visit_fn *visit, void
     return nest_walk(nest, NEST_GLOB, pattern, visit, arg);
 }
 
+int nest_stat(struct nest *nest, const char *path, nest_visit_fn *visit, void *arg)
+{
+    return nest_walk(nest, NEST_STAT, path, visit, arg);
+}
+
+static int nest_change(struct nest *nest, struct nest_request *request, size_t size)
+{
+    struct nest_call call;
+    int r = nest_call_send(nest, request, size, NULL, 0, &call);
+
+    return r < 0 ? r : nest_call_wait(nest, &call, LIMIT_FILE_WAIT_MS, 0);
+}
+
+int nest_make_dir(struct nest *nest, const char *path, uint32_t flags)
+{
+    struct nest_request request = {.op = NEST_MAKE_DIR, .file = {.flags = flags}};
+
+    if (nest_call_path(&request, path) < 0)
+        return -ENAMETOOLONG;
+    return nest_change(nest, &request, NEST_REQUEST_SIZE(file));
+}
+
+int nest_move(struct nest *nest, const char *from, const char *to, uint32_t flags)
+{
+    struct nest_request request = {.op = NEST_MOVE, .move = {.file = {.flags = flags}}};
+
+    if (nest_call_path(&request, from) < 0 || strlen(to) >= NEST_PATH_MAX)
+        return -ENAMETOOLONG;
+    memcpy(request.move.to, to, strlen(to) + 1);
+    return nest_change(nest, &request, NEST_REQUEST_SIZE(move));
+}
+
+int nest_remove(struct nest *nest, const char *path, uint32_t flags)
+{
+    struct nest_request request = {.op = NEST_REMOVE, .file = {.flags = flags}};
+
+    if (nest_call_path(&request, path) < 0)
+        return -ENAMETOOLONG;
+    return nest_change(nest, &request, NEST_REQUEST_SIZE(file));
+}
+
 struct nest_upload {
     struct nest *nest;
     struct nest_call call;

@@ -31,6 +31,7 @@ struct sandbox {
     /* Under the owner's mutex. */
     bool ending;
     bool end_job_queued;
+    uint32_t oom_kills; /* that were heard of */
     UT_hash_handle hh;
 };
 
@@ -77,6 +78,20 @@ const char *sandbox_project(const struct sandbox *sandbox)
 struct nest *sandbox_nest(struct sandbox *sandbox)
 {
     return sandbox->nest;
+}
+
+bool sandbox_ran_out_of_memory(struct sandbox *sandbox)
+{
+    struct sandboxes *owner = sandbox->owner;
+    struct sd_reply reply;
+
+    if (sandboxd_stats(owner->sandboxd, sandbox->record->jail_id, &reply, NULL) < 0)
+        return false;
+    lock_scope(&owner->mutex);
+    bool more = reply.oom_kills > sandbox->oom_kills;
+
+    sandbox->oom_kills = reply.oom_kills;
+    return more;
 }
 
 const char *const *sandbox_env(const struct sandbox *sandbox, size_t *ret_count)

@@ -88,5 +88,8 @@ void sandbox_unref(struct sandbox *sandbox);
 const char *sandbox_id(const struct sandbox *sandbox);
 const char *sandbox_project(const struct sandbox *sandbox);
 struct nest *sandbox_nest(struct sandbox *sandbox);
+/* Whether the kernel has killed a process of it for want of memory since the last time this was
+ * asked. */
+bool sandbox_ran_out_of_memory(struct sandbox *sandbox);
 /* NAME=value strings that every command gets. */
 const char *const *sandbox_env(const struct sandbox *sandbox, size_t *ret_count);

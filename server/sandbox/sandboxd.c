@@ -272,6 +272,21 @@ int sandboxd_kill(struct sandboxd *sandboxd, const char *id, struct sd_reply *re
     return 0;
 }
 
+int sandboxd_stats(struct sandboxd *sandboxd, const char *id, struct sd_reply *ret_reply,
+                   struct err *err)
+{
+    struct sd_request request = {.op = SD_STATS};
+    struct exchange exchange = {0};
+
+    request_name(&request, id);
+    int r = sandboxd_exchange(sandboxd, &request, &exchange, err);
+
+    fdpass_close(exchange.fds, exchange.fd_count);
+    if (r == 0)
+        *ret_reply = exchange.reply;
+    return r;
+}
+
 int sandboxd_inventory(struct sandboxd *sandboxd,
                        void (*visit)(void *arg, const struct sd_reply *entry), void *arg,
                        struct err *err)

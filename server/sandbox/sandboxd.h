@@ -24,6 +24,10 @@ int sandboxd_create(struct sandboxd *sandboxd, const char *id,
 int sandboxd_kill(struct sandboxd *sandboxd, const char *id, struct sd_reply *ret_reply,
                   struct err *err);
 
+/* What it has used so far. */
+int sandboxd_stats(struct sandboxd *sandboxd, const char *id, struct sd_reply *ret_reply,
+                   struct err *err);
+
 /* Calls visit with each sandbox that sandboxd knows, after the last one was heard of. */
 int sandboxd_inventory(struct sandboxd *sandboxd,
                        void (*visit)(void *arg, const struct sd_reply *entry), void *arg,

@@ -33,6 +33,14 @@ static struct status file_failed(int error, const char *field)
         status = status_error(STATUS_PERMISSION_DENIED, "FILE_PERMISSION",
                               "the sandbox's user may not do that");
         break;
+    case EEXIST:
+        status = status_error(STATUS_ALREADY_EXISTS, "FILE_EXISTS",
+                              "there is something of this name already");
+        break;
+    case ENOTEMPTY:
+        status = status_error(STATUS_FAILED_PRECONDITION, "DIRECTORY_NOT_EMPTY",
+                              "the directory is not empty; say `recursive` to remove all of it");
+        break;
     case ENOSPC:
     case EDQUOT:
         status = status_error(STATUS_RESOURCE_EXHAUSTED, "SANDBOX_DISK_FULL",
@@ -212,6 +220,25 @@ static Crownest__V1__FileType type_of(uint32_t type)
     }
 }
 
+static Crownest__V1__FileEntry *file_entry(const struct nest_entry *entry, struct bytes name,
+                                           struct arena *arena)
+{
+    Crownest__V1__FileEntry *file = arena_alloc(arena, sizeof(*file));
+    uint64_t seconds = entry->mtime_sec > 0 ? (uint64_t)entry->mtime_sec : 0;
+
+    crownest__v1__file_entry__init(file);
+    file->name = utf8_lossy(arena, name);
+    if (!utf8_valid(name))
+        file->raw_name = (ProtobufCBinaryData){.data = arena_memdup(arena, name.data, name.size),
+                                               .len = name.size};
+    file->type = type_of(entry->type);
+    file->size_bytes = S_ISREG(entry->type) ? entry->size_bytes : 0;
+    file->mode = entry->mode & 07777U;
+    file->modify_time = prototime_from_us(arena, (seconds & 0xffffffffffULL) * 1000000 +
+                                                     entry->mtime_nsec % 1000000000U / 1000);
+    return file;
+}
+
 static bool list_visit(void *arg, const struct nest_entry *entry, struct bytes name)
 {
     struct listing *listing = arg;
@@ -220,21 +247,7 @@ static bool list_visit(void *arg, const struct nest_entry *entry, struct bytes n
         listing->truncated = true;
         return false;
     }
-    Crownest__V1__FileEntry *file = arena_alloc(listing->arena, sizeof(*file));
-    uint64_t seconds = entry->mtime_sec > 0 ? (uint64_t)entry->mtime_sec : 0;
-
-    crownest__v1__file_entry__init(file);
-    file->name = utf8_lossy(listing->arena, name);
-    if (!utf8_valid(name))
-        file->raw_name = (ProtobufCBinaryData){
-            .data = arena_memdup(listing->arena, name.data, name.size), .len = name.size};
-    file->type = type_of(entry->type);
-    file->size_bytes = S_ISREG(entry->type) ? entry->size_bytes : 0;
-    file->mode = entry->mode & 07777U;
-    file->modify_time =
-        prototime_from_us(listing->arena, (seconds & 0xffffffffffULL) * 1000000 +
-                                              entry->mtime_nsec % 1000000000U / 1000);
-    listing->entries[listing->count++] = file;
+    listing->entries[listing->count++] = file_entry(entry, name, listing->arena);
     return true;
 }
 
@@ -273,4 +286,101 @@ struct status service_file_list(struct rpc_call *call,
     response->n_entries = listing.count;
     response->truncated = listing.truncated;
     return STATUS_OK_VALUE;
+}
+
+/* Stat */
+
+struct description {
+    struct arena *arena;
+    Crownest__V1__FileEntry *entry;
+};
+
+static bool stat_visit(void *arg, const struct nest_entry *entry, struct bytes name)
+{
+    struct description *description = arg;
+
+    description->entry = file_entry(entry, name, description->arena);
+    return false;
+}
+
+struct status service_file_stat(struct rpc_call *call, const Crownest__V1__StatFileRequest *request,
+                                Crownest__V1__StatFileResponse *response)
+{
+    struct description description = {.arena = rpc_call_arena(call)};
+    struct sandbox *sandbox;
+    struct status status = path_check(request->path, "path", "PATH_INVALID");
+
+    if (status_is_ok(&status))
+        status = find_sandbox(call, request->sandbox_id, &sandbox);
+    if (!status_is_ok(&status))
+        return status;
+    int r = nest_stat(sandbox_nest(sandbox), request->path, stat_visit, &description);
+
+    sandbox_unref(sandbox);
+    if (r < 0 || !description.entry)
+        return file_failed(r < 0 ? r : -EPROTO, "path");
+    response->entry = description.entry;
+    return STATUS_OK_VALUE;
+}
+
+/* Changes */
+
+struct status service_file_make_dir(struct rpc_call *call,
+                                    const Crownest__V1__MakeDirRequest *request,
+                                    Crownest__V1__MakeDirResponse *response)
+{
+    struct sandbox *sandbox;
+    struct status status = path_check(request->path, "path", "PATH_INVALID");
+
+    (void)response;
+    if (status_is_ok(&status))
+        status = find_sandbox(call, request->sandbox_id, &sandbox);
+    if (!status_is_ok(&status))
+        return status;
+    int r = nest_make_dir(sandbox_nest(sandbox), request->path,
+                          request->make_parents ? NEST_MAKE_PARENTS : 0);
+
+    sandbox_unref(sandbox);
+    return r < 0 ? file_failed(r, "path") : STATUS_OK_VALUE;
+}
+
+struct status service_file_move(struct rpc_call *call, const Crownest__V1__MoveFileRequest *request,
+                                Crownest__V1__MoveFileResponse *response)
+{
+    struct sandbox *sandbox;
+    struct status status = path_check(request->from_path, "from_path", "PATH_INVALID");
+
+    (void)response;
+    if (status_is_ok(&status))
+        status = path_check(request->to_path, "to_path", "PATH_INVALID");
+    if (status_is_ok(&status))
+        status = find_sandbox(call, request->sandbox_id, &sandbox);
+    if (!status_is_ok(&status))
+        return status;
+    int r = nest_move(sandbox_nest(sandbox), request->from_path, request->to_path,
+                      request->replace ? NEST_REPLACE : 0);
+
+    sandbox_unref(sandbox);
+    if (r < 0)
+        return file_failed(r, r == -EEXIST || r == -ENOTEMPTY ? "to_path" : "from_path");
+    return STATUS_OK_VALUE;
+}
+
+struct status service_file_remove(struct rpc_call *call,
+                                  const Crownest__V1__RemoveFileRequest *request,
+                                  Crownest__V1__RemoveFileResponse *response)
+{
+    struct sandbox *sandbox;
+    struct status status = path_check(request->path, "path", "PATH_INVALID");
+
+    (void)response;
+    if (status_is_ok(&status))
+        status = find_sandbox(call, request->sandbox_id, &sandbox);
+    if (!status_is_ok(&status))
+        return status;
+    int r =
+        nest_remove(sandbox_nest(sandbox), request->path, request->recursive ? NEST_RECURSIVE : 0);
+
+    sandbox_unref(sandbox);
+    return r < 0 ? file_failed(r, "path") : STATUS_OK_VALUE;
 }

@@ -165,15 +165,12 @@ def prepare_cgroups():
 
 
 def remove_cgroups():
+    """Ours only: the folder above is shared with every sandboxd of this host."""
     base = "/sys/fs/cgroup"
     for hierarchy in [base] + [e.path for e in os.scandir(base) if os.path.ismount(e.path)]:
         top = hierarchy + CGROUP
         for folder, _, _ in os.walk(top, topdown=False):
             os.rmdir(folder)
-        parent = os.path.dirname(top)
-        # The service's own cgroups may live there as well.
-        if os.path.isdir(parent) and not any(e.is_dir() for e in os.scandir(parent)):
-            os.rmdir(parent)
 
 
 def interleave(runners, operation, argv, count):

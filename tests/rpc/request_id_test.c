@@ -1,0 +1,317 @@
+/* The same request sent again, one after the other or at once, makes one thing. */
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bindings/c/crownest_preview.h"
+#include "tests/rpc/leftovers.h"
+#include "tests/rpc/service_fixture.h"
+#include "tests/rpc/steps.h"
+
+#define PARALLEL 16
+#define OUTPUT_SIZE 256
+
+static struct crownest_error error;
+
+static int create(struct crownest_client *client, const char *request_id, const char *template,
+                  char ret_id[STEP_ID_SIZE], struct crownest_error *ret_error)
+{
+    Crownest__V1__CreateSandboxRequest request = CROWNEST__V1__CREATE_SANDBOX_REQUEST__INIT;
+    Crownest__V1__CreateSandboxResponse *response;
+
+    request.request_id = STEP_TEXT(request_id);
+    request.template_ = STEP_TEXT(template);
+    int result = crownest_sandbox_create(client, &request, NULL, &response, ret_error);
+
+    if (result < 0)
+        return result;
+    (void)snprintf(ret_id, STEP_ID_SIZE, "%s", response->sandbox->sandbox_id);
+    crownest__v1__create_sandbox_response__free_unpacked(response, NULL);
+    return 0;
+}
+
+static int start(struct crownest_client *client, const char *request_id,
+                 const Crownest__V1__CommandSpec *command, char ret_id[STEP_ID_SIZE])
+{
+    Crownest__V1__StartCommandRequest request = CROWNEST__V1__START_COMMAND_REQUEST__INIT;
+    Crownest__V1__StartCommandResponse *response;
+
+    request.request_id = STEP_TEXT(request_id);
+    request.command = (Crownest__V1__CommandSpec *)(uintptr_t)command;
+    int result = crownest_command_start(client, &request, NULL, &response, &error);
+
+    if (result < 0)
+        return result;
+    (void)snprintf(ret_id, STEP_ID_SIZE, "%s", response->command->command_id);
+    crownest__v1__start_command_response__free_unpacked(response, NULL);
+    return 0;
+}
+
+static int collect(struct crownest_client *client, const char *request_id, const char *sandbox_id,
+                   char ret_id[STEP_ID_SIZE])
+{
+    Crownest__V1__CollectItem item = CROWNEST__V1__COLLECT_ITEM__INIT;
+    Crownest__V1__CollectItem *items[] = {&item};
+    Crownest__V1__CollectArtifactsRequest request = CROWNEST__V1__COLLECT_ARTIFACTS_REQUEST__INIT;
+    Crownest__V1__CollectArtifactsResponse *response;
+
+    item.path = STEP_TEXT("/etc/passwd");
+    request.request_id = STEP_TEXT(request_id);
+    request.sandbox_id = STEP_TEXT(sandbox_id);
+    request.items = items;
+    request.n_items = 1;
+    int result = crownest_artifact_collect(client, &request, NULL, &response, &error);
+
+    if (result < 0)
+        return result;
+    (void)snprintf(ret_id, STEP_ID_SIZE, "%s", response->artifacts[0]->artifact_id);
+    crownest__v1__collect_artifacts_response__free_unpacked(response, NULL);
+    return 0;
+}
+
+static int open_preview(struct crownest_client *client, const char *request_id,
+                        const char *sandbox_id, char ret_id[STEP_ID_SIZE],
+                        char ret_token[STEP_ID_SIZE])
+{
+    Crownest__V1__CreatePreviewRequest request = CROWNEST__V1__CREATE_PREVIEW_REQUEST__INIT;
+    Crownest__V1__CreatePreviewResponse *response;
+
+    request.request_id = STEP_TEXT(request_id);
+    request.sandbox_id = STEP_TEXT(sandbox_id);
+    request.port = 8080;
+    int result = crownest_preview_create(client, &request, NULL, &response, &error);
+
+    if (result < 0)
+        return result;
+    (void)snprintf(ret_id, STEP_ID_SIZE, "%s", response->preview->preview_id);
+    (void)snprintf(ret_token, STEP_ID_SIZE, "%s", response->token);
+    crownest__v1__create_preview_response__free_unpacked(response, NULL);
+    return 0;
+}
+
+static void a_request_sent_twice_makes_one_thing(void **state)
+{
+    struct service *service = service_of(state);
+    struct crownest_client *client = service->client;
+    char ids[2][STEP_ID_SIZE];
+    char tokens[2][STEP_ID_SIZE];
+    char sandbox_id[STEP_ID_SIZE];
+
+    assert_done(create(client, "twice-1", "base", sandbox_id, &error), &error);
+    struct leftovers before = leftovers_count(service, sandbox_id);
+
+    assert_done(create(client, "twice-1", "base", ids[0], &error), &error);
+    assert_string_equal(ids[0], sandbox_id);
+    Crownest__V1__CommandSpec command = step_shell(sandbox_id, "echo once >> count");
+
+    for (size_t i = 0; i < 2; i++)
+        assert_done(start(client, "twice-2", &command, ids[i]), &error);
+    assert_string_equal(ids[0], ids[1]);
+    for (size_t i = 0; i < 2; i++)
+        assert_done(collect(client, "twice-3", sandbox_id, ids[i]), &error);
+    assert_string_equal(ids[0], ids[1]);
+    for (size_t i = 0; i < 2; i++)
+        assert_done(open_preview(client, "twice-4", sandbox_id, ids[i], tokens[i]), &error);
+    assert_string_equal(ids[0], ids[1]);
+    assert_string_not_equal(tokens[0], tokens[1]);
+    struct leftovers after = leftovers_count(service, sandbox_id);
+
+    assert_int_equal(after.sandboxes, before.sandboxes);
+    assert_int_equal(after.commands, before.commands + 1);
+    assert_int_equal(after.artifacts, before.artifacts + 1);
+    assert_int_equal(after.previews, before.previews + 1);
+    step_kill(client, sandbox_id);
+}
+
+/* The answer is the first one's, also when what it speaks of has ended since. */
+static void an_answer_outlives_what_it_speaks_of(void **state)
+{
+    struct crownest_client *client = service_of(state)->client;
+    char ids[2][STEP_ID_SIZE];
+    char sandbox_id[STEP_ID_SIZE];
+    char again[STEP_ID_SIZE];
+
+    assert_done(create(client, "later-1", "base", sandbox_id, &error), &error);
+    Crownest__V1__CommandSpec command = step_shell(sandbox_id, "true");
+
+    assert_done(start(client, "later-2", &command, ids[0]), &error);
+    step_kill(client, sandbox_id);
+    assert_done(create(client, "later-1", "base", again, &error), &error);
+    assert_string_equal(again, sandbox_id);
+    assert_done(start(client, "later-2", &command, ids[1]), &error);
+    assert_string_equal(ids[0], ids[1]);
+}
+
+static void an_id_is_not_taken_for_another_request(void **state)
+{
+    struct service *service = service_of(state);
+    char sandbox_id[STEP_ID_SIZE];
+    char other_id[STEP_ID_SIZE];
+    char unused[STEP_ID_SIZE];
+
+    assert_done(create(service->client, "reused", "base", sandbox_id, &error), &error);
+    struct leftovers before = leftovers_count(service, sandbox_id);
+
+    assert_refused(create(service->client, "reused", "python", unused, &error), &error, 3,
+                   "REQUEST_ID_REUSED", "request_id");
+    Crownest__V1__CommandSpec command = step_shell(sandbox_id, "true");
+
+    assert_refused(start(service->client, "reused", &command, unused), &error, 3,
+                   "REQUEST_ID_REUSED", "request_id");
+    assert_nothing_left(service, sandbox_id, &before, "a request id used for another request");
+    assert_done(create(service->other, "reused", "base", other_id, &error), &error);
+    assert_string_not_equal(other_id, sandbox_id);
+    step_kill(service->other, other_id);
+    step_kill(service->client, sandbox_id);
+}
+
+/* Nothing was done, so there is nothing to be done only once. */
+static void a_refused_request_may_be_sent_again(void **state)
+{
+    struct crownest_client *client = service_of(state)->client;
+    char sandbox_id[STEP_ID_SIZE];
+    char id[STEP_ID_SIZE];
+
+    step_create(client, "base", sandbox_id);
+    Crownest__V1__CommandSpec command = step_shell(sandbox_id, "true");
+
+    command.cwd = STEP_TEXT("/workspace/later");
+    assert_refused(start(client, "refused", &command, id), &error, 9, "CWD_NOT_A_DIRECTORY",
+                   "command.cwd");
+    step_do(client, sandbox_id, "mkdir later");
+    assert_done(start(client, "refused", &command, id), &error);
+    step_kill(client, sandbox_id);
+}
+
+/* One of the runs at the same time; asserts belong to the test's own thread. */
+struct run {
+    struct crownest_client *client;
+    const char *sandbox_id;
+    pthread_t thread;
+    pthread_barrier_t *barrier;
+    struct crownest_error error;
+    int result;
+    char command_id[STEP_ID_SIZE];
+    char output[OUTPUT_SIZE];
+    size_t size;
+    int exit_code;
+};
+
+static void note(struct run *run, const Crownest__V1__CommandEvent *event)
+{
+    if (event->event_case == CROWNEST__V1__COMMAND_EVENT__EVENT_STARTED)
+        (void)snprintf(run->command_id, STEP_ID_SIZE, "%s", event->started->command->command_id);
+    if (event->event_case == CROWNEST__V1__COMMAND_EVENT__EVENT_EXITED)
+        run->exit_code = event->exited->command->exit_code;
+    if (event->event_case != CROWNEST__V1__COMMAND_EVENT__EVENT_OUTPUT ||
+        run->size + event->output->data.len >= OUTPUT_SIZE)
+        return;
+    memcpy(run->output + run->size, event->output->data.data, event->output->data.len);
+    run->size += event->output->data.len;
+}
+
+static void *run_once(void *arg)
+{
+    struct run *run = arg;
+    Crownest__V1__CommandSpec command =
+        step_shell(run->sandbox_id, "echo ran >> count; echo output; exit 7");
+    Crownest__V1__RunCommandRequest request = CROWNEST__V1__RUN_COMMAND_REQUEST__INIT;
+    Crownest__V1__RunCommandResponse *message;
+    struct crownest_command_run_reader *reader;
+
+    request.request_id = STEP_TEXT("parallel");
+    request.command = &command;
+    run->exit_code = -1;
+    (void)pthread_barrier_wait(run->barrier);
+    run->result = crownest_command_run_open(run->client, &request, NULL, &reader, &run->error);
+    if (run->result < 0)
+        return NULL;
+    while ((run->result = crownest_command_run_next(reader, &message, &run->error)) > 0) {
+        note(run, message->event);
+        crownest__v1__run_command_response__free_unpacked(message, NULL);
+    }
+    crownest_command_run_free(reader);
+    return NULL;
+}
+
+static void sixteen_runs_at_once_with_one_id_run_once(void **state)
+{
+    struct crownest_client *client = service_of(state)->client;
+    static struct run runs[PARALLEL];
+    pthread_barrier_t barrier;
+    char sandbox_id[STEP_ID_SIZE];
+    size_t size;
+
+    step_create(client, "base", sandbox_id);
+    assert_int_equal(pthread_barrier_init(&barrier, NULL, PARALLEL), 0);
+    for (size_t i = 0; i < PARALLEL; i++) {
+        runs[i] = (struct run){.client = client, .sandbox_id = sandbox_id, .barrier = &barrier};
+        assert_int_equal(pthread_create(&runs[i].thread, NULL, run_once, &runs[i]), 0);
+    }
+    for (size_t i = 0; i < PARALLEL; i++)
+        (void)pthread_join(runs[i].thread, NULL);
+    (void)pthread_barrier_destroy(&barrier);
+    for (size_t i = 0; i < PARALLEL; i++) {
+        assert_done(runs[i].result, &runs[i].error);
+        assert_string_equal(runs[i].command_id, runs[0].command_id);
+        assert_string_equal(runs[i].output, "output\n");
+        assert_int_equal(runs[i].exit_code, 7);
+    }
+    char *count = (char *)step_read(client, sandbox_id, "count", &size);
+
+    assert_string_equal(count, "ran\n");
+    free(count);
+    step_kill(client, sandbox_id);
+}
+
+struct creation {
+    struct crownest_client *client;
+    pthread_t thread;
+    int result;
+    struct crownest_error error;
+    char id[STEP_ID_SIZE];
+};
+
+static void *create_once(void *arg)
+{
+    struct creation *creation = arg;
+
+    creation->result =
+        create(creation->client, "parallel-create", "base", creation->id, &creation->error);
+    return NULL;
+}
+
+static void sixteen_creates_at_once_with_one_id_create_once(void **state)
+{
+    struct crownest_client *client = service_of(state)->client;
+    static struct creation creations[PARALLEL];
+
+    for (size_t i = 0; i < PARALLEL; i++) {
+        creations[i] = (struct creation){.client = client};
+        assert_int_equal(pthread_create(&creations[i].thread, NULL, create_once, &creations[i]),
+                         0);
+    }
+    for (size_t i = 0; i < PARALLEL; i++)
+        (void)pthread_join(creations[i].thread, NULL);
+    for (size_t i = 0; i < PARALLEL; i++) {
+        assert_done(creations[i].result, &creations[i].error);
+        assert_string_equal(creations[i].id, creations[0].id);
+    }
+    step_kill(client, creations[0].id);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_request_sent_twice_makes_one_thing),
+        cmocka_unit_test(an_answer_outlives_what_it_speaks_of),
+        cmocka_unit_test(an_id_is_not_taken_for_another_request),
+        cmocka_unit_test(a_refused_request_may_be_sent_again),
+        cmocka_unit_test(sixteen_runs_at_once_with_one_id_run_once),
+        cmocka_unit_test(sixteen_creates_at_once_with_one_id_create_once),
+        cmocka_unit_test(service_leaves_nothing),
+    };
+
+    return cmocka_run_group_tests(tests, service_setup, service_teardown);
+}
