@@ -159,6 +159,19 @@ void answer_keep(const struct answer *answer, struct store_batch *batch,
     answer_put(answer, batch, &record);
 }
 
+struct status answer_write(const struct answer *answer, struct store *store,
+                           const ProtobufCMessage *response)
+{
+    if (answer->request_id[0] == '\0')
+        return STATUS_OK_VALUE;
+    struct store_batch *batch = store_batch_new();
+
+    answer_keep(answer, batch, response);
+    if (store_commit(store, batch, STORE_SYNCED) < 0)
+        return status_unavailable("STORE_FAILED", "the database cannot be written");
+    return STATUS_OK_VALUE;
+}
+
 void answer_keep_id(const struct answer *answer, struct store_batch *batch, const char *resource_id)
 {
     Crownest__Records__AnswerRecord record = CROWNEST__RECORDS__ANSWER_RECORD__INIT;

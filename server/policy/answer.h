@@ -39,6 +39,9 @@ void answer_keep(const struct answer *answer, struct store_batch *batch,
 /* The same for an answer that is a stream or holds a secret: only what was made is kept. */
 void answer_keep_id(const struct answer *answer, struct store_batch *batch,
                     const char *resource_id);
+/* Writes the answer to a change that the store knows nothing else of. */
+struct status answer_write(const struct answer *answer, struct store *store,
+                           const ProtobufCMessage *response);
 /* Adds that nothing was done after all. */
 void answer_forget(const struct answer *answer, struct store_batch *batch);
 

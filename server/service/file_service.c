@@ -325,62 +325,99 @@ struct status service_file_stat(struct rpc_call *call, const Crownest__V1__StatF
 
 /* Changes */
 
+/* A change of the tree, done once however often it is asked for. */
+struct change {
+    const char *request_id;
+    const char *sandbox_id;
+    const void *request;
+    int (*run)(struct nest *nest, const void *request);
+};
+
+/* Does it, unless it was done before. ret_error is what the sandbox answered. */
+static struct status change_once(struct rpc_call *call, const struct change *change,
+                                 const ProtobufCMessage *response, int *ret_error)
+{
+    struct service *service = service_of(call);
+    struct sandbox *sandbox;
+    struct answer answer;
+    struct status status = answer_begin(service->answers, call, change->request_id, &answer);
+
+    *ret_error = 0;
+    if (!status_is_ok(&status))
+        return status;
+    if (!answer.kept) {
+        status = find_sandbox(call, change->sandbox_id, &sandbox);
+        if (status_is_ok(&status)) {
+            *ret_error = change->run(sandbox_nest(sandbox), change->request);
+            sandbox_unref(sandbox);
+        }
+        if (status_is_ok(&status) && *ret_error == 0)
+            status = answer_write(&answer, service->store, response);
+    }
+    answer_end(&answer);
+    return status;
+}
+
+static int run_make_dir(struct nest *nest, const void *request)
+{
+    const Crownest__V1__MakeDirRequest *asked = request;
+
+    return nest_make_dir(nest, asked->path, asked->make_parents ? NEST_MAKE_PARENTS : 0);
+}
+
 struct status service_file_make_dir(struct rpc_call *call,
                                     const Crownest__V1__MakeDirRequest *request,
                                     Crownest__V1__MakeDirResponse *response)
 {
-    struct sandbox *sandbox;
+    struct change change = {request->request_id, request->sandbox_id, request, run_make_dir};
     struct status status = path_check(request->path, "path", "PATH_INVALID");
+    int error = 0;
 
-    (void)response;
     if (status_is_ok(&status))
-        status = find_sandbox(call, request->sandbox_id, &sandbox);
-    if (!status_is_ok(&status))
-        return status;
-    int r = nest_make_dir(sandbox_nest(sandbox), request->path,
-                          request->make_parents ? NEST_MAKE_PARENTS : 0);
+        status = change_once(call, &change, &response->base, &error);
+    return error < 0 ? file_failed(error, "path") : status;
+}
 
-    sandbox_unref(sandbox);
-    return r < 0 ? file_failed(r, "path") : STATUS_OK_VALUE;
+static int run_move(struct nest *nest, const void *request)
+{
+    const Crownest__V1__MoveFileRequest *asked = request;
+
+    return nest_move(nest, asked->from_path, asked->to_path, asked->replace ? NEST_REPLACE : 0);
 }
 
 struct status service_file_move(struct rpc_call *call, const Crownest__V1__MoveFileRequest *request,
                                 Crownest__V1__MoveFileResponse *response)
 {
-    struct sandbox *sandbox;
+    struct change change = {request->request_id, request->sandbox_id, request, run_move};
     struct status status = path_check(request->from_path, "from_path", "PATH_INVALID");
+    int error = 0;
 
-    (void)response;
     if (status_is_ok(&status))
         status = path_check(request->to_path, "to_path", "PATH_INVALID");
     if (status_is_ok(&status))
-        status = find_sandbox(call, request->sandbox_id, &sandbox);
-    if (!status_is_ok(&status))
-        return status;
-    int r = nest_move(sandbox_nest(sandbox), request->from_path, request->to_path,
-                      request->replace ? NEST_REPLACE : 0);
+        status = change_once(call, &change, &response->base, &error);
+    if (error < 0)
+        return file_failed(error,
+                           error == -EEXIST || error == -ENOTEMPTY ? "to_path" : "from_path");
+    return status;
+}
 
-    sandbox_unref(sandbox);
-    if (r < 0)
-        return file_failed(r, r == -EEXIST || r == -ENOTEMPTY ? "to_path" : "from_path");
-    return STATUS_OK_VALUE;
+static int run_remove(struct nest *nest, const void *request)
+{
+    const Crownest__V1__RemoveFileRequest *asked = request;
+
+    return nest_remove(nest, asked->path, asked->recursive ? NEST_RECURSIVE : 0);
 }
 
 struct status service_file_remove(struct rpc_call *call,
                                   const Crownest__V1__RemoveFileRequest *request,
                                   Crownest__V1__RemoveFileResponse *response)
 {
-    struct sandbox *sandbox;
+    struct change change = {request->request_id, request->sandbox_id, request, run_remove};
     struct status status = path_check(request->path, "path", "PATH_INVALID");
+    int error = 0;
 
-    (void)response;
     if (status_is_ok(&status))
-        status = find_sandbox(call, request->sandbox_id, &sandbox);
-    if (!status_is_ok(&status))
-        return status;
-    int r =
-        nest_remove(sandbox_nest(sandbox), request->path, request->recursive ? NEST_RECURSIVE : 0);
-
-    sandbox_unref(sandbox);
-    return r < 0 ? file_failed(r, "path") : STATUS_OK_VALUE;
+        status = change_once(call, &change, &response->base, &error);
+    return error < 0 ? file_failed(error, "path") : status;
 }

@@ -8,7 +8,6 @@
 #include "tests/rpc/service_fixture.h"
 #include "tests/rpc/steps.h"
 
-
 static struct crownest_error error;
 
 /*
@@ -61,8 +60,7 @@ static void cancel(struct crownest_client *client, const char *command_id)
 
     request.command_id = STEP_TEXT(command_id);
     assert_done(crownest_command_cancel(client, &request, NULL, &response, &error), &error);
-    assert_int_equal(response->command->exit_cause,
-                     CROWNEST__V1__EXIT_CAUSE__EXIT_CAUSE_CANCELLED);
+    assert_int_equal(response->command->exit_cause, CROWNEST__V1__EXIT_CAUSE__EXIT_CAUSE_CANCELLED);
     assert_int_equal(response->command->signal, SIGKILL);
     assert_non_null(response->command->end_time);
     crownest__v1__cancel_command_response__free_unpacked(response, NULL);
