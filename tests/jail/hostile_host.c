@@ -335,3 +335,19 @@ void host_check_jail(struct jail_box *box)
         jail_wait(box, reply.command, &run);
     }
 }
+
+/* Waits for "ready" on the standard error, which floods do not use. */
+void host_start_flood(struct jail_box *box, uint32_t user, const char *body, int ret_fds[3])
+{
+    char script[1024];
+    char said[5];
+    struct pollfd wait = {.events = POLLIN};
+    (void)snprintf(script, sizeof(script), "$r = sub { syswrite(STDERR, 'ready') }; %s; sleep 1e6",
+                   body);
+    const char *const argv[] = {"perl", "-e", script, NULL};
+    assert_int_equal(jail_spawn(box, user, "/tmp", argv, ret_fds).error, 0);
+    wait.fd = ret_fds[1];
+    assert_int_equal(poll(&wait, 1, JAIL_TIMEOUT_MS), 1);
+    assert_int_equal(read(ret_fds[1], said, sizeof(said)), sizeof(said));
+    assert_memory_equal(said, "ready", sizeof(said));
+}
