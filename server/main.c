@@ -291,8 +291,11 @@ static void close_node(struct node *node)
     rpc_server_free(node->rpc);
     gateway_free(node->gateway);
     answers_free(service->answers);
-    sandboxes_free(service->sandboxes);
+    /* What the loop calls, and what finishes commands, works on the sandboxes to the end. */
+    sandboxes_stop(service->sandboxes);
+    loop_stop(node->loop);
     commands_free(service->commands);
+    sandboxes_free(service->sandboxes);
     loop_free(node->loop);
     sandboxd_free(node->sandboxd);
     blob_store_close(service->blobs);

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "sandboxd/init/command.h"
+#include "sandboxd/init/exec.h"
 #include "sandboxd/init/nest.h"
 #include "sandboxd/init/spawn.h"
 #include "sandboxd/init/start.h"
@@ -213,7 +214,7 @@ static void reap(void)
     while (read(signals, &info, sizeof(info)) > 0) {
     }
     while ((pid = wait4(-1, &status, WNOHANG, &usage)) > 0) {
-        if (!command_on_reaped(pid, status, &usage)) {
+        if (!command_on_reaped(pid, status, &usage) && !spawn_on_reaped(pid)) {
             worker_on_reaped(pid, status);
         }
     }
@@ -275,7 +276,7 @@ static int open_loop(void)
 int main(void)
 {
     command_init();
-    if (drop_to_own_id() < 0 || spawn_init() < 0 || open_loop() < 0) {
+    if (drop_to_own_id() < 0 || exec_init() < 0 || open_loop() < 0) {
         return 1;
     }
     for (int fd = NEST_FD_CONTROL; fd < NEST_FD_SECCOMP; fd++) {
@@ -286,6 +287,7 @@ int main(void)
     (void)umask(022);
     for (;;) {
         struct epoll_event events[MAX_EVENTS];
+        command_idle();
         int count = epoll_wait(loop, events, MAX_EVENTS, -1);
         for (int i = 0; i < count; i++) {
             dispatch(&events[i]);

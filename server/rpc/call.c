@@ -236,6 +236,25 @@ void call_work(struct rpc_call *call, void (*on_job)(struct rpc_call *call))
     pool_submit(call->listener->server->pool, &call->job);
 }
 
+/* Health and reflection are for nobody in particular, and do not block. */
+void call_work_as_caller(struct rpc_call *call, void (*on_job)(struct rpc_call *call))
+{
+    struct pool *pool = call->listener->server->pool;
+    const char *project = call->caller.project_id;
+
+    call->on_job = on_job;
+    if (project[0] == '\0' || pool_enter(pool, &call->job, project))
+        on_job(call);
+}
+
+void call_leave(struct rpc_call *call)
+{
+    const char *project = call->caller.project_id;
+
+    if (project[0] != '\0')
+        pool_leave(call->listener->server->pool, project);
+}
+
 static void on_send(void *owner, bool ok)
 {
     struct rpc_call *call = owner;
@@ -323,11 +342,17 @@ static void detach_waker(struct rpc_call *call)
     rpc_waker_unref(waker);
 }
 
-static void close_client_stream(struct rpc_call *call)
+static void close_for_caller(struct rpc_call *call)
 {
     call->route->handler.client_stream->close(call->state);
+    call_leave(call);
     discharge(call);
     call_unref(call);
+}
+
+static void close_client_stream(struct rpc_call *call)
+{
+    call_work_as_caller(call, close_for_caller);
 }
 
 void call_end(struct rpc_call *call)

@@ -80,6 +80,13 @@ void call_work(struct rpc_call *call, void (*on_job)(struct rpc_call *call));
 /* Takes message, which may be NULL: then only the initial metadata goes out. */
 void call_send(struct rpc_call *call, grpc_byte_buffer *message, uint32_t flags,
                void (*on_sent)(struct rpc_call *call, bool ok));
+/*
+ * On a worker, once the caller is known: runs on_job for the caller's project, now or, when that
+ * has its share of the workers, later. on_job calls call_leave when what may block is over, and
+ * before it starts the next step.
+ */
+void call_work_as_caller(struct rpc_call *call, void (*on_job)(struct rpc_call *call));
+void call_leave(struct rpc_call *call);
 /* Sends the status, before it the message if there is one, and ends the call. */
 void call_finish(struct rpc_call *call, const struct status *status, grpc_byte_buffer *message);
 /* Ends the call without a word: the client is gone. Releases what the handler holds. */

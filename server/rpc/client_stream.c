@@ -6,27 +6,39 @@
 
 static void on_message(struct rpc_call *call, bool ok);
 
-static void finish(struct rpc_call *call)
+static void finish_for_caller(struct rpc_call *call)
 {
     ProtobufCMessage *response = call_response(call);
     struct status status = call->route->handler.client_stream->finish(call, call->state, response);
 
+    call_leave(call);
     call_finish(call, &status, status_is_ok(&status) ? call_pack(response) : NULL);
 }
 
-static void message(struct rpc_call *call)
+static void finish(struct rpc_call *call)
+{
+    call_work_as_caller(call, finish_for_caller);
+}
+
+static void message_for_caller(struct rpc_call *call)
 {
     ProtobufCMessage *request;
     struct status status = call_decode(call, &request);
 
     if (status_is_ok(&status))
         status = call->route->handler.client_stream->message(call, call->state, request);
+    call_leave(call);
     if (!status_is_ok(&status)) {
         call_finish(call, &status, NULL);
         return;
     }
     arena_reset(rpc_call_arena(call));
     call_receive(call, on_message);
+}
+
+static void message(struct rpc_call *call)
+{
+    call_work_as_caller(call, message_for_caller);
 }
 
 /* A stream that was cut ends like one that was closed, without a message. Only gRPC knows which it

@@ -4,6 +4,8 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
+#include <uthash.h>
 
 #include "server/util/cleanup.h"
 
@@ -25,11 +27,22 @@ struct worker {
     struct worker *next_idle;
 };
 
+/* One for whom a job runs. */
+struct tenant {
+    char *name;
+    unsigned running;
+    struct pool_job *first; /* waiting to enter */
+    struct pool_job **last;
+    UT_hash_handle hh;
+};
+
 struct pool {
     pthread_mutex_t mutex;
     struct worker *idle;
     bool stopping;
     unsigned lane_workers;
+    unsigned tenant_workers;
+    struct tenant *tenants;
     unsigned next_lane;
     unsigned lane_count;
     unsigned worker_count;
@@ -100,9 +113,9 @@ static void *worker_main(void *arg)
     return NULL;
 }
 
-void pool_submit(struct pool *pool, struct pool_job *job)
+/* Called with the mutex held. */
+static void enqueue(struct pool *pool, struct pool_job *job)
 {
-    lock_scope(&pool->mutex);
     struct lane *lane = &pool->lanes[job->lane];
 
     job->next = NULL;
@@ -110,6 +123,62 @@ void pool_submit(struct pool *pool, struct pool_job *job)
     lane->last = &job->next;
     if (lane->running < pool->lane_workers)
         wake_one(pool);
+}
+
+void pool_submit(struct pool *pool, struct pool_job *job)
+{
+    lock_scope(&pool->mutex);
+    enqueue(pool, job);
+}
+
+/* Called with the mutex held. */
+static struct tenant *tenant_of(struct pool *pool, const char *name)
+{
+    struct tenant *tenant;
+
+    HASH_FIND_STR(pool->tenants, name, tenant);
+    if (tenant)
+        return tenant;
+    tenant = calloc(1, sizeof(*tenant));
+    if (!tenant || !(tenant->name = strdup(name)))
+        abort();
+    tenant->last = &tenant->first;
+    HASH_ADD_KEYPTR(hh, pool->tenants, tenant->name, strlen(tenant->name), tenant);
+    return tenant;
+}
+
+bool pool_enter(struct pool *pool, struct pool_job *job, const char *name)
+{
+    lock_scope(&pool->mutex);
+    struct tenant *tenant = tenant_of(pool, name);
+
+    if (tenant->running < pool->tenant_workers) {
+        tenant->running++;
+        return true;
+    }
+    job->next = NULL;
+    *tenant->last = job;
+    tenant->last = &job->next;
+    return false;
+}
+
+void pool_leave(struct pool *pool, const char *name)
+{
+    lock_scope(&pool->mutex);
+    struct tenant *tenant = tenant_of(pool, name);
+    struct pool_job *job = tenant->first;
+
+    /* Whoever waited takes the place of the one that leaves. */
+    if (job) {
+        tenant->first = job->next;
+        if (!tenant->first)
+            tenant->last = &tenant->first;
+        enqueue(pool, job);
+    } else if (--tenant->running == 0) {
+        HASH_DEL(pool->tenants, tenant);
+        free(tenant->name);
+        free(tenant);
+    }
 }
 
 /* Signals are for the main thread: a worker must not be interrupted in a handler's system call. */
@@ -125,7 +194,8 @@ static bool start_worker(struct worker *worker)
     return code == 0;
 }
 
-struct pool *pool_new(unsigned workers, unsigned lanes, unsigned lane_workers)
+struct pool *pool_new(unsigned workers, unsigned lanes, unsigned lane_workers,
+                      unsigned tenant_workers)
 {
     struct pool *pool = calloc(1, sizeof(*pool) + workers * sizeof(pool->workers[0]));
 
@@ -134,6 +204,7 @@ struct pool *pool_new(unsigned workers, unsigned lanes, unsigned lane_workers)
     (void)pthread_mutex_init(&pool->mutex, NULL);
     pool->lane_count = lanes;
     pool->lane_workers = lane_workers;
+    pool->tenant_workers = tenant_workers;
     pool->lanes = calloc(lanes, sizeof(*pool->lanes));
     for (unsigned i = 0; pool->lanes && i < lanes; i++)
         pool->lanes[i].last = &pool->lanes[i].first;

@@ -16,8 +16,9 @@
 #define GENERIC_SLOTS 32       /* calls a queue may take before we ask for more */
 #define STREAM_SLOTS 8         /* the same, of one streaming method */
 #define STREAM_QUEUES_A_CORE 4 /* a stream's event costs with the streams on its queue */
-/* No method holds more of the workers than this. */
-#define LANE_WORKERS (LIMIT_WORKERS * 3 / 8)
+/* No method holds more of the workers than this, and no project, whatever methods it calls. */
+#define LANE_WORKERS (LIMIT_WORKERS * 3 / 16)
+#define PROJECT_WORKERS (LIMIT_WORKERS / 4)
 
 void engine_call_made(struct rpc_server *server)
 {
@@ -242,7 +243,7 @@ static int make_parts(struct rpc_server *server, struct err *err)
     server->reflection = reflection_new(server->options.descriptors);
     if (!server->reflection)
         return err_set(err, EINVAL, "the embedded descriptors are damaged");
-    server->pool = pool_new(LIMIT_WORKERS, ROUTE_COUNT, LANE_WORKERS);
+    server->pool = pool_new(LIMIT_WORKERS, ROUTE_COUNT, LANE_WORKERS, PROJECT_WORKERS);
     if (!server->pool)
         return err_set(err, EAGAIN, "cannot start %d worker threads", LIMIT_WORKERS);
     return 0;

@@ -92,9 +92,31 @@ static void on_headers_sent(struct rpc_call *call, bool ok)
     on_sent(call, ok);
 }
 
-static void open_stream(struct rpc_call *call)
+static void open_for_caller(struct rpc_call *call)
 {
     ProtobufCMessage *request;
+
+    if (rpc_call_cancelled(call)) {
+        call_leave(call);
+        call_end(call);
+        return;
+    }
+    struct status status = call_decode(call, &request);
+
+    if (status_is_ok(&status))
+        status = call->route->handler.server_stream->open(call, request, &call->state);
+    call_leave(call);
+    if (!status_is_ok(&status)) {
+        call_finish(call, &status, NULL);
+        return;
+    }
+    call->opened = true;
+    arena_reset(rpc_call_arena(call));
+    call_send(call, NULL, 0, on_headers_sent);
+}
+
+static void open_stream(struct rpc_call *call)
+{
     struct status status;
 
     if (rpc_call_cancelled(call)) {
@@ -103,16 +125,9 @@ static void open_stream(struct rpc_call *call)
     }
     status = call_authorize(call);
     if (status_is_ok(&status))
-        status = call_decode(call, &request);
-    if (status_is_ok(&status))
-        status = call->route->handler.server_stream->open(call, request, &call->state);
-    if (!status_is_ok(&status)) {
+        call_work_as_caller(call, open_for_caller);
+    else
         call_finish(call, &status, NULL);
-        return;
-    }
-    call->opened = true;
-    arena_reset(rpc_call_arena(call));
-    call_send(call, NULL, 0, on_headers_sent);
 }
 
 static void on_request(struct rpc_call *call, bool ok)

@@ -1,7 +1,6 @@
 #include "server/sandbox/command.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,10 +17,12 @@
 #include "server/util/limits.h"
 #include "server/util/prototime.h"
 
-#define FINISH_THREADS 8
+#define FINISH_THREADS 16
+#define FINISH_SHARE 4 /* threads for one project: collecting may take long */
 #define ARENA_BYTES (8U << 20)
 #define DRAIN_BYTES_MAX (2U << 20) /* more than a pipe holds, so a pipe is drained within it */
 #define CANCEL_WAIT_MS 20000
+#define KILL_RETRY_MS 1000
 
 struct output {
     struct loop_source source;
@@ -122,10 +123,10 @@ static ssize_t output_read(struct output *output)
 {
     struct command *command = output->command;
     uint8_t *buffer = command->owner->buffer;
-    ssize_t got = read(output->source.fd, buffer, LIMIT_LOG_FRAME);
+    ssize_t got = nest_pipe_read(output->source.fd, buffer, LIMIT_LOG_FRAME);
 
     if (got < 0)
-        return -errno;
+        return got;
     /* The log remembers its own failure and shows it as a gap: the command is not stopped by it. */
     if (got > 0)
         (void)log_append(command->log, output->stream, clock_wall_us(),
@@ -370,8 +371,15 @@ static void kill_run(struct job *job)
 {
     struct command *command = container_of(job, struct command, kill_job);
 
-    (void)nest_kill(sandbox_nest(command->sandbox), command->number);
-    command_unref(command);
+    int r = nest_kill(sandbox_nest(command->sandbox), command->number);
+
+    /* -ESRCH, -ENOENT: it has ended; -ECONNRESET: its sandbox has. Else its time is still up: the
+     * timer has the reference again. */
+    if (r < 0 && r != -ESRCH && r != -ENOENT && r != -ECONNRESET)
+        loop_arm(command->owner->options.loop, &command->timeout,
+                 clock_monotonic_ms() + KILL_RETRY_MS);
+    else
+        command_unref(command);
 }
 
 static void timeout_fire(struct loop_timer *timer)
@@ -458,7 +466,9 @@ static struct command *command_new(struct commands *commands, struct sandbox *sa
     command->attach.run = attach_run;
     command->timeout.fire = timeout_fire;
     command->kill_job.run = kill_run;
+    command->kill_job.tenant = command->project_id;
     command->finish_job.run = finish_run;
+    command->finish_job.tenant = command->project_id;
     return command;
 }
 
@@ -538,10 +548,8 @@ static void command_attach(struct command *command, const int fds[NEST_PIPE_COUN
     const enum nest_pipe pipes[2] = {NEST_PIPE_STDOUT, NEST_PIPE_STDERR};
 
     (void)close(fds[NEST_PIPE_STDIN]);
-    for (size_t i = 0; i < 2; i++) {
+    for (size_t i = 0; i < 2; i++)
         command->outputs[i].source.fd = fds[pipes[i]];
-        (void)fcntl(fds[pipes[i]], F_SETFL, O_NONBLOCK);
-    }
     if (timeout_ms > 0) {
         (void)command_ref(command);
         loop_arm(loop, &command->timeout, clock_monotonic_ms() + timeout_ms);
@@ -730,7 +738,7 @@ struct commands *commands_new(const struct commands_options *options)
         abort();
     commands->options = *options;
     commands->log_directory = strdup(options->log_directory);
-    commands->workers = workers_new("commands", FINISH_THREADS);
+    commands->workers = workers_new("commands", FINISH_THREADS, FINISH_SHARE);
     (void)pthread_mutex_init(&commands->mutex, NULL);
     cond_init(&commands->done);
     return commands;

@@ -137,12 +137,14 @@ static int loop_fire(struct loop *loop)
         (void)pthread_mutex_lock(&loop->mutex);
         struct loop_timer *timer = loop->heap_size ? loop->heap[1] : NULL;
         uint64_t now = clock_monotonic_ms();
+        uint64_t due = timer ? timer->due_ms : UINT64_MAX;
 
-        if (!timer || timer->due_ms > now) {
+        if (due > now) {
+            /* From here on the timer may be disarmed, and freed, by whoever owns it. */
             (void)pthread_mutex_unlock(&loop->mutex);
             if (!timer)
                 return -1;
-            return timer->due_ms - now > 60000 ? 60000 : (int)(timer->due_ms - now);
+            return due - now > 60000 ? 60000 : (int)(due - now);
         }
         heap_remove(loop, timer);
         (void)pthread_mutex_unlock(&loop->mutex);
@@ -212,15 +214,25 @@ int loop_new(struct loop **ret_loop)
     return 0;
 }
 
-void loop_free(struct loop *loop)
+void loop_stop(struct loop *loop)
 {
     if (!loop)
         return;
     (void)pthread_mutex_lock(&loop->mutex);
+    bool first = !loop->ending;
+
     loop->ending = true;
     loop_wake(loop);
     (void)pthread_mutex_unlock(&loop->mutex);
-    (void)pthread_join(loop->thread, NULL);
+    if (first)
+        (void)pthread_join(loop->thread, NULL);
+}
+
+void loop_free(struct loop *loop)
+{
+    if (!loop)
+        return;
+    loop_stop(loop);
     (void)close(loop->epoll_fd);
     (void)close(loop->wake.fd);
     free(loop->heap);

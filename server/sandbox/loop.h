@@ -28,7 +28,11 @@ struct loop_task {
 };
 
 int loop_new(struct loop **ret_loop);
-/* Ends the thread; sources and timers are forgotten. */
+/*
+ * Ends the thread: nothing is called any more. What owns sources and timers may go after this, and
+ * the loop after them.
+ */
+void loop_stop(struct loop *loop);
 void loop_free(struct loop *loop);
 
 /* From any thread. Level-triggered. */

@@ -8,6 +8,8 @@
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "server/util/cleanup.h"
@@ -201,6 +203,26 @@ static int blob_fd(struct bytes blob)
     return take_fd(&fd);
 }
 
+ssize_t nest_pipe_read(int fd, void *data, size_t size)
+{
+    struct iovec part = {.iov_base = data, .iov_len = size};
+    /* From a pipe, vmsplice copies; unlike read it can be told not to wait call by call. */
+    ssize_t got = vmsplice(fd, &part, 1, SPLICE_F_NONBLOCK);
+
+    return got < 0 ? -errno : got;
+}
+
+static bool are_pipes(const int *fds, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct stat st;
+
+        if (fstat(fds[i], &st) < 0 || !S_ISFIFO(st.st_mode))
+            return false;
+    }
+    return true;
+}
+
 int nest_spawn(struct nest *nest, uint64_t command, const struct nest_spawn_options *options,
                int ret_fds[NEST_PIPE_COUNT], enum nest_step *ret_step)
 {
@@ -225,6 +247,10 @@ int nest_spawn(struct nest *nest, uint64_t command, const struct nest_spawn_opti
 
     if (r == 0)
         r = nest_call_wait(nest, &call, LIMIT_NEST_WAIT_MS, NEST_PIPE_COUNT);
+    if (r == 0 && !are_pipes(call.fds, NEST_PIPE_COUNT)) {
+        fdpass_close(call.fds, call.fd_count);
+        r = -EPROTO;
+    }
     if (r < 0) {
         if (call.reply.step <= NEST_STEP_EXEC && call.reply.step > NEST_STEP_NONE)
             *ret_step = call.reply.step;

@@ -11,6 +11,7 @@
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "sandboxd/init/wire.h"
 #include "server/sandbox/loop.h"
@@ -43,9 +44,15 @@ struct nest_spawn_options {
     struct bytes blob; /* argc and envc strings, each with its NUL */
 };
 
-/* ret_fds: the server's ends. On failure ret_step says which field is at fault. */
+/* ret_fds: the server's ends, which are pipes. On failure ret_step says which field is at fault. */
 int nest_spawn(struct nest *nest, uint64_t command, const struct nest_spawn_options *options,
                int ret_fds[NEST_PIPE_COUNT], enum nest_step *ret_step);
+/*
+ * Moves what is in a pipe of a command, at most size bytes, and never waits for more: nest-init
+ * shares the pipe's flags and may make it blocking, or take the bytes away between a poll and a
+ * read. Returns the bytes, 0 at the end, or a negative errno; -EAGAIN: nothing now.
+ */
+ssize_t nest_pipe_read(int fd, void *data, size_t size);
 int nest_signal(struct nest *nest, uint64_t command, int signo);
 int nest_kill(struct nest *nest, uint64_t command);
 /* Sends without waiting: nest-init may forget the command. */
@@ -74,7 +81,8 @@ struct nest_upload;
 
 int nest_upload_begin(struct nest *nest, const char *path, uint32_t mode, uint32_t flags,
                       struct nest_upload **ret_upload);
-/* Blocks while the sandbox does not take it. -EPIPE: nest_upload_finish says why. */
+/* Blocks while the sandbox does not take it, LIMIT_NEST_WAIT_MS at most. -EPIPE: nest_upload_finish
+ * says why. */
 int nest_upload_data(struct nest_upload *upload, struct bytes data);
 /* Makes the file appear, and frees the upload. */
 int nest_upload_finish(struct nest_upload *upload, uint64_t *ret_size);

@@ -8,19 +8,34 @@
 
 #include "server/sandbox/nest_call.h"
 #include "server/util/cleanup.h"
+#include "server/util/clock.h"
 #include "server/util/limits.h"
 
-/* Reads exactly size bytes. Returns 1, 0 at the end before the first byte, or a negative errno. */
-static int read_whole(int fd, void *data, size_t size)
+/* Waits for the pipe until the deadline. Returns 0 or a negative errno. */
+static int wait_pipe(int fd, short events, uint64_t deadline_ms)
+{
+    struct pollfd poll_fd = {.fd = fd, .events = events};
+    uint64_t now = clock_monotonic_ms();
+    int ready = now < deadline_ms ? poll(&poll_fd, 1, (int)(deadline_ms - now)) : 0;
+
+    if (ready == 0)
+        return -ETIMEDOUT;
+    return ready < 0 && errno != EINTR ? -errno : 0;
+}
+
+/*
+ * Reads exactly size bytes. The deadline is that of the whole walk: were there one for each read, a
+ * byte now and then would hold the thread for ever. Returns 1, 0 at the end before the first byte,
+ * or a negative errno.
+ */
+static int read_whole(int fd, void *data, size_t size, uint64_t deadline_ms)
 {
     for (size_t at = 0; at < size;) {
-        struct pollfd poll_fd = {.fd = fd, .events = POLLIN};
-        int ready = poll(&poll_fd, 1, LIMIT_NEST_WAIT_MS);
+        int r = wait_pipe(fd, POLLIN, deadline_ms);
+        ssize_t got = r < 0 ? -1 : read(fd, (char *)data + at, size - at);
 
-        if (ready == 0)
-            return -ETIMEDOUT;
-        ssize_t got = ready < 0 ? -1 : read(fd, (char *)data + at, size - at);
-
+        if (r < 0)
+            return r;
         if (got < 0 && errno != EINTR && errno != EAGAIN)
             return -errno;
         if (got == 0)
@@ -32,16 +47,18 @@ static int read_whole(int fd, void *data, size_t size)
 
 static int walk_read(int fd, nest_visit_fn *visit, void *arg)
 {
+    uint64_t deadline_ms = clock_monotonic_ms() + LIMIT_NEST_WAIT_MS;
+
     for (;;) {
         struct nest_entry entry;
         char name[NEST_PATH_MAX];
-        int r = read_whole(fd, &entry, sizeof(entry));
+        int r = read_whole(fd, &entry, sizeof(entry), deadline_ms);
 
         if (r <= 0)
             return r;
         if (entry.name_bytes == 0 || entry.name_bytes > sizeof(name))
             return -EPROTO;
-        r = read_whole(fd, name, entry.name_bytes);
+        r = read_whole(fd, name, entry.name_bytes, deadline_ms);
         if (r <= 0)
             return r < 0 ? r : -EPROTO;
         if (!visit(arg, &entry, bytes_of(name, entry.name_bytes)))
@@ -164,7 +181,7 @@ int nest_upload_begin(struct nest *nest, const char *path, uint32_t mode, uint32
 }
 
 /* The server ignores SIGPIPE, so a sandbox that stopped reading shows as -EPIPE. */
-static int write_whole(int fd, const void *data, size_t size)
+static int write_whole(int fd, const void *data, size_t size, uint64_t deadline_ms)
 {
     for (size_t at = 0; at < size;) {
         ssize_t written = write(fd, (const char *)data + at, size - at);
@@ -174,10 +191,10 @@ static int write_whole(int fd, const void *data, size_t size)
             continue;
         }
         if (errno == EAGAIN) {
-            struct pollfd poll_fd = {.fd = fd, .events = POLLOUT};
+            int r = wait_pipe(fd, POLLOUT, deadline_ms);
 
-            if (poll(&poll_fd, 1, LIMIT_NEST_WAIT_MS) == 0)
-                return -ETIMEDOUT;
+            if (r < 0)
+                return r;
         } else if (errno != EINTR) {
             return -errno;
         }
@@ -187,23 +204,24 @@ static int write_whole(int fd, const void *data, size_t size)
 
 int nest_upload_data(struct nest_upload *upload, struct bytes data)
 {
+    uint64_t deadline_ms = clock_monotonic_ms() + LIMIT_NEST_WAIT_MS;
     int r = 0;
 
     while (data.size > 0 && r == 0) {
         uint32_t chunk = data.size < NEST_CHUNK_MAX ? (uint32_t)data.size : NEST_CHUNK_MAX;
 
-        r = write_whole(upload->pipe, &chunk, sizeof(chunk));
+        r = write_whole(upload->pipe, &chunk, sizeof(chunk), deadline_ms);
         if (r == 0)
-            r = write_whole(upload->pipe, data.data, chunk);
+            r = write_whole(upload->pipe, data.data, chunk, deadline_ms);
         data = bytes_of(data.data + chunk, data.size - chunk);
     }
     return r;
 }
 
-static int upload_end(struct nest_upload *upload, uint64_t *ret_size)
+static int upload_end(struct nest_upload *upload, unsigned timeout_ms, uint64_t *ret_size)
 {
     (void)close(upload->pipe);
-    int r = nest_call_wait(upload->nest, &upload->call, LIMIT_FILE_WAIT_MS, 0);
+    int r = nest_call_wait(upload->nest, &upload->call, timeout_ms, 0);
 
     if (r == 0)
         *ret_size = upload->call.reply.size_bytes;
@@ -216,13 +234,14 @@ int nest_upload_finish(struct nest_upload *upload, uint64_t *ret_size)
 {
     uint32_t end = 0;
 
-    (void)write_whole(upload->pipe, &end, sizeof(end));
-    return upload_end(upload, ret_size);
+    (void)write_whole(upload->pipe, &end, sizeof(end), clock_monotonic_ms() + LIMIT_NEST_WAIT_MS);
+    return upload_end(upload, LIMIT_FILE_WAIT_MS, ret_size);
 }
 
+/* There is nothing to write for an upload that is given up. */
 void nest_upload_abort(struct nest_upload *upload)
 {
     uint64_t size;
 
-    (void)upload_end(upload, &size);
+    (void)upload_end(upload, LIMIT_NEST_WAIT_MS, &size);
 }

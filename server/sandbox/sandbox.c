@@ -14,7 +14,9 @@
 #include "server/util/limits.h"
 #include "server/util/prototime.h"
 
-#define LIFECYCLE_THREADS 8
+#define LIFECYCLE_THREADS 16
+#define LIFECYCLE_SHARE 4 /* threads for one project: an end waits for what is being collected */
+#define RETRY_MS 1000     /* after an end that failed */
 #define ARENA_BYTES (1U << 20)
 
 struct sandbox {
@@ -27,8 +29,8 @@ struct sandbox {
     struct loop_source pidfd;
     struct loop_timer ttl;
     struct job end_job;
-    Crownest__V1__EndCause end_cause; /* of end_job */
     /* Under the owner's mutex. */
+    Crownest__V1__EndCause end_cause; /* of end_job; of an end that failed; or unspecified */
     bool ending;
     bool end_job_queued;
     uint32_t oom_kills; /* that were heard of */
@@ -44,6 +46,7 @@ struct sandboxes {
     struct workers *workers;
     pthread_mutex_t mutex; /* of what follows */
     pthread_cond_t ended;
+    bool stopping;
     struct sandbox *running; /* by id */
     unsigned count;          /* running and being created */
 };
@@ -203,6 +206,23 @@ static int write_end(struct sandboxes *sandboxes, Crownest__Records__SandboxReco
     return store_commit(sandboxes->store, batch, STORE_SYNCED);
 }
 
+/* What has to end ends, also when sandboxd or the disk could not do it the first time. */
+static void try_again_later(struct sandbox *sandbox, Crownest__V1__EndCause cause)
+{
+    struct sandboxes *owner = sandbox->owner;
+
+    (void)pthread_mutex_lock(&owner->mutex);
+    bool stopping = owner->stopping;
+
+    sandbox->end_cause = cause;
+    sandbox->end_job_queued = false;
+    (void)pthread_mutex_unlock(&owner->mutex);
+    if (stopping)
+        return;
+    (void)sandbox_ref(sandbox);
+    loop_arm(owner->loop, &sandbox->ttl, clock_monotonic_ms() + RETRY_MS);
+}
+
 /* Makes the running sandbox go, whose `ending` the caller has set, and records the end. */
 static struct status end_running(struct sandboxes *sandboxes, struct sandbox *sandbox,
                                  Crownest__V1__EndCause cause, const char *detail)
@@ -225,12 +245,14 @@ static struct status end_running(struct sandboxes *sandboxes, struct sandbox *sa
         r = write_end(sandboxes, record, arena, cause, detail);
     }
     arena_free(arena);
+    if (r < 0)
+        try_again_later(sandbox, cause);
     (void)pthread_mutex_lock(&sandboxes->mutex);
     if (r == 0) {
         HASH_DEL(sandboxes->running, sandbox);
         sandboxes->count--;
     } else {
-        sandbox->ending = false; /* the next kill tries again */
+        sandbox->ending = false; /* and the next kill need not wait for that */
     }
     (void)pthread_cond_broadcast(&sandboxes->ended);
     (void)pthread_mutex_unlock(&sandboxes->mutex);
@@ -293,11 +315,12 @@ static void queue_end(struct sandbox *sandbox, Crownest__V1__EndCause cause)
     struct sandboxes *owner = sandbox->owner;
 
     (void)pthread_mutex_lock(&owner->mutex);
-    bool queue = !sandbox->end_job_queued;
+    bool queue = !sandbox->end_job_queued && !owner->stopping;
 
     if (queue) {
         sandbox->end_job_queued = true;
-        sandbox->end_cause = cause;
+        if (!sandbox->end_cause)
+            sandbox->end_cause = cause;
     }
     (void)pthread_mutex_unlock(&owner->mutex);
     if (queue)
@@ -395,6 +418,7 @@ static struct sandbox *sandbox_new(struct sandboxes *owner, const struct jail *j
     sandbox->pidfd = (struct loop_source){.fd = jail->fds[SD_FD_PIDFD], .ready = pidfd_ready};
     sandbox->ttl.fire = ttl_fire;
     sandbox->end_job.run = end_job_run;
+    sandbox->end_job.tenant = sandbox->project_id;
     struct nest_hooks hooks = {.exited = nest_exited, .closed = nest_closed, .arg = sandbox};
 
     sandbox->nest = nest_new(owner->loop, jail->fds[SD_FD_CONTROL], &hooks);
@@ -580,7 +604,7 @@ struct sandboxes *sandboxes_new(const struct sandboxes_options *options)
     sandboxes->jails = jail_pool_new(options->sandboxd, options->pool_size);
     (void)pthread_mutex_init(&sandboxes->mutex, NULL);
     (void)pthread_cond_init(&sandboxes->ended, NULL);
-    sandboxes->workers = workers_new("lifecycle", LIFECYCLE_THREADS);
+    sandboxes->workers = workers_new("lifecycle", LIFECYCLE_THREADS, LIFECYCLE_SHARE);
     return sandboxes;
 }
 
@@ -598,7 +622,7 @@ static bool any_running(struct sandboxes *sandboxes, char ret_project[ID_SIZE],
     return true;
 }
 
-void sandboxes_free(struct sandboxes *sandboxes)
+void sandboxes_stop(struct sandboxes *sandboxes)
 {
     char project_id[ID_SIZE];
     char id[ID_SIZE];
@@ -606,11 +630,27 @@ void sandboxes_free(struct sandboxes *sandboxes)
 
     if (!sandboxes)
         return;
+    (void)pthread_mutex_lock(&sandboxes->mutex);
+    bool first = !sandboxes->stopping;
+
+    sandboxes->stopping = true;
+    (void)pthread_mutex_unlock(&sandboxes->mutex);
+    if (!first)
+        return;
     while (status_is_ok(&status) && any_running(sandboxes, project_id, id))
         status = end_sandbox(sandboxes, project_id, id, CROWNEST__V1__END_CAUSE__END_CAUSE_KILLED,
                              "the service was stopped");
     jail_pool_free(sandboxes->jails);
+    sandboxes->jails = NULL;
     workers_free(sandboxes->workers);
+    sandboxes->workers = NULL;
+}
+
+void sandboxes_free(struct sandboxes *sandboxes)
+{
+    if (!sandboxes)
+        return;
+    sandboxes_stop(sandboxes);
     (void)pthread_cond_destroy(&sandboxes->ended);
     (void)pthread_mutex_destroy(&sandboxes->mutex);
     free(sandboxes);

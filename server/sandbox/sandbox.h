@@ -51,7 +51,11 @@ struct sandbox_commit {
 };
 
 struct sandboxes *sandboxes_new(const struct sandboxes_options *options);
-/* Ends what still runs, with END_CAUSE_KILLED. */
+/*
+ * Ends what still runs, with END_CAUSE_KILLED. The loop may still call afterwards, and commands may
+ * still be finishing: stop the loop and free the commands before the sandboxes.
+ */
+void sandboxes_stop(struct sandboxes *sandboxes);
 void sandboxes_free(struct sandboxes *sandboxes);
 
 /*

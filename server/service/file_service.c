@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -243,6 +244,9 @@ static bool list_visit(void *arg, const struct nest_entry *entry, struct bytes n
 {
     struct listing *listing = arg;
 
+    /* No directory holds such a name, and many of them would be too much for one answer. */
+    if (name.size > NAME_MAX)
+        return true;
     if (listing->count == LIMIT_FILES_LISTED) {
         listing->truncated = true;
         return false;

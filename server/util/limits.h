@@ -8,7 +8,7 @@
 #define LIMIT_STREAMS_PER_CONNECTION 1024 /* HTTP/2 streams of one connection at one time */
 #define LIMIT_METADATA_BYTES (16U << 10)  /* headers of one call */
 #define LIMIT_RPC_BYTES (1U << 30)        /* gRPC's buffers, all connections together */
-#define LIMIT_WORKERS 64                  /* threads for what blocks */
+#define LIMIT_WORKERS 128                 /* threads for what blocks */
 #define LIMIT_CONNECTIONS 20000           /* accepted sockets, both ports */
 #define LIMIT_CONNECTIONS_PER_PEER 4096   /* accepted sockets of one address */
 #define LIMIT_SNIFF_MS 10000              /* from accept to the first bytes of a protocol */

@@ -135,12 +135,12 @@ static struct host look_at_rest(const struct service *service)
     return host;
 }
 
-/* So many jails, each one process, and none that builds or removes another. */
+/* So many jails with their processes, and none that builds or removes another. */
 static bool is_at_rest(const struct service *service, size_t ready)
 {
     struct host host = look_at_rest(service);
 
-    return host.processes == ready && host.jails == ready;
+    return host.processes == ready * HOST_IDLE_PROCESSES && host.jails == ready;
 }
 
 /*
@@ -150,14 +150,15 @@ static bool is_at_rest(const struct service *service, size_t ready)
 static void await_ready(const struct service *service, size_t ready)
 {
     char id[STEP_ID_SIZE];
+    size_t processes = ready * HOST_IDLE_PROCESSES;
 
     for (size_t i = 0; i <= SERVICE_POOL; i++) {
-        if (host_settle(count_processes, service, ready, ready, FILL_MS) == ready &&
+        if (host_settle(count_processes, service, processes, processes, FILL_MS) == processes &&
             is_at_rest(service, ready))
             return;
         cycle(service->client, id);
     }
-    fail_msg("%zu processes below sandboxd, and not %zu", count_processes(service), ready);
+    fail_msg("%zu processes below sandboxd, and not %zu", count_processes(service), processes);
 }
 
 static void assert_settles(size_t (*count)(const void *arg), const struct service *service,
@@ -171,7 +172,6 @@ static void assert_settles(size_t (*count)(const void *arg), const struct servic
 
 static void assert_as_before(const struct service *service, const struct host *before)
 {
-    await_ready(service, before->processes);
     assert_settles(count_mounts, service, before->mounts, "mounts");
     assert_settles(count_sandboxd, service, before->sandboxd_descriptors,
                    "descriptors of sandboxd");
@@ -180,7 +180,8 @@ static void assert_as_before(const struct service *service, const struct host *b
     assert_settles(count_threads, service, before->crownestd_threads, "threads of crownestd");
     assert_settles(count_namespaces, service, before->namespaces + NAMESPACE_SLACK,
                    "network namespaces");
-    assert_int_equal(host_network_namespaces(service->sandboxd), before->processes);
+    assert_int_equal(host_network_namespaces(service->sandboxd),
+                     before->processes / HOST_IDLE_PROCESSES);
     assert_int_equal(host_settle(count_orphans, service, 0, 0, SETTLE_MS), 0);
     struct host after = look(service);
 
@@ -188,7 +189,7 @@ static void assert_as_before(const struct service *service, const struct host *b
     assert_int_equal(after.run_entries, before->run_entries);
 }
 
-/* ready: jails that are kept, each a process, when nothing else is done. */
+/* ready: jails that are kept when nothing else is done. */
 static void run_cycles(const struct service *service, size_t ready)
 {
     static char ids[CYCLES][STEP_ID_SIZE];
@@ -203,6 +204,7 @@ static void run_cycles(const struct service *service, size_t ready)
         cycle(service->client, ids[i]);
     for (size_t i = 0; i < CYCLES; i++)
         assert_int_equal(host_cgroups_of(ids[i]), 0);
+    await_ready(service, ready);
     assert_as_before(service, &before);
     size_t now = host_memory(service->crownestd);
 

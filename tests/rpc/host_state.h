@@ -13,8 +13,11 @@
 /* Control groups named after the sandbox, in all hierarchies, those below them included. */
 size_t host_cgroups_of(const char *sandbox_id);
 
-/* Processes in the sandbox's control groups; nest-init is one of them. */
-#define HOST_IDLE_PROCESSES 1
+/*
+ * Processes in the sandbox's control groups. Idle are nest-init and the process that waits for the
+ * next command; the latter comes a moment after a command went.
+ */
+#define HOST_IDLE_PROCESSES 2
 size_t host_processes_of(const char *sandbox_id);
 
 /* Processes of this host that have `text` in their argv. */
