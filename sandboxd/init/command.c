@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "sandboxd/init/exec.h"
 #include "sandboxd/init/spawn.h"
 
 enum state {
@@ -33,7 +34,7 @@ struct command {
     int cgroup;
     int events; /* cgroup.events while ENDING */
     int pipes[3];
-    struct spawn_failure failure;
+    struct exec_failure failure;
     int wait_status;
     uint64_t cpu_usec;
     uint64_t max_rss_bytes;
@@ -41,7 +42,7 @@ struct command {
 
 static struct command table[NEST_MAX_COMMANDS];
 static size_t used; /* one more than the highest slot in use */
-static uint64_t last_group;
+static bool wants_seat = true;
 
 void command_init(void)
 {
@@ -197,11 +198,12 @@ static void on_exec_outcome(struct command *c)
         return;
     }
     if (got != 0 && (got != (ssize_t)sizeof(c->failure) || c->failure.error >= 0)) {
-        c->failure = (struct spawn_failure){.error = -EIO, .step = NEST_STEP_INIT};
+        c->failure = (struct exec_failure){.error = -EIO, .step = NEST_STEP_INIT};
     }
     nest_unwatch(c->status);
     nest_close(&c->status);
     c->state = RUNNING;
+    wants_seat = true;
     send_spawn_reply(c);
     if (c->reaped) {
         end(c);
@@ -232,8 +234,7 @@ void command_spawn(struct nest_message *message)
     struct command *c = take_slot();
     int error = c == NULL ? -EAGAIN : 0;
     if (error == 0) {
-        c->group = ++last_group;
-        error = spawn_command(&request->spawn, message->fd, c->group, &result);
+        error = spawn_command(&request->spawn, message->fd, &result);
     }
     if (error < 0) {
         struct nest_reply reply = {.version = NEST_WIRE_VERSION,
@@ -249,6 +250,7 @@ void command_spawn(struct nest_message *message)
     c->id = request->command;
     c->serial = request->serial;
     c->pid = result.pid;
+    c->group = result.group;
     c->status = result.status;
     c->cgroup = result.cgroup;
     memcpy(c->pipes, result.pipes, sizeof(c->pipes));
@@ -373,4 +375,13 @@ int command_flush(void)
         due |= c->reply_due || c->exit_due;
     }
     return due;
+}
+
+void command_idle(void)
+{
+    /* One try: where there is no room now, the next command will see for itself. */
+    if (wants_seat) {
+        wants_seat = false;
+        (void)spawn_prepare();
+    }
 }

@@ -33,3 +33,6 @@ void command_tell_again(void);
 
 /* The peer reads again: sends what could not be sent. Returns whether something is still due. */
 int command_flush(void);
+
+/* Nothing is waiting to be answered: gets ready for the next command. */
+void command_idle(void);

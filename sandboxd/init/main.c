@@ -19,7 +19,9 @@
 #include <unistd.h>
 
 #include "sandboxd/init/command.h"
+#include "sandboxd/init/exec.h"
 #include "sandboxd/init/nest.h"
+#include "sandboxd/init/request.h"
 #include "sandboxd/init/spawn.h"
 #include "sandboxd/init/start.h"
 #include "sandboxd/init/worker.h"
@@ -116,94 +118,6 @@ int nest_send_error(const struct nest_request *request, int error)
     return nest_send(&reply, NULL, 0);
 }
 
-static void hello(struct nest_message *message)
-{
-    (void)nest_send_error(&message->request, 0);
-    command_tell_again();
-}
-
-struct rule {
-    size_t size;
-    size_t fds;
-    void (*run)(struct nest_message *message);
-};
-
-static const struct rule RULES[NEST_OP_COUNT] = {
-    [NEST_HELLO] = {NEST_HEADER_SIZE, 0, hello},
-    [NEST_SPAWN] = {NEST_REQUEST_SIZE(spawn), 1, command_spawn},
-    [NEST_SIGNAL] = {NEST_REQUEST_SIZE(signo), 0, command_signal},
-    [NEST_KILL] = {NEST_HEADER_SIZE, 0, command_kill},
-    [NEST_ACK] = {NEST_HEADER_SIZE, 0, command_ack},
-    [NEST_READ] = {NEST_REQUEST_SIZE(file), 0, worker_start},
-    [NEST_WRITE] = {NEST_REQUEST_SIZE(file), 1, worker_start},
-    [NEST_LIST] = {NEST_REQUEST_SIZE(file), 1, worker_start},
-    [NEST_GLOB] = {NEST_REQUEST_SIZE(file), 1, worker_start},
-    [NEST_STAT] = {NEST_REQUEST_SIZE(file), 1, worker_start},
-    [NEST_MAKE_DIR] = {NEST_REQUEST_SIZE(file), 0, worker_start},
-    [NEST_MOVE] = {NEST_REQUEST_SIZE(move), 0, worker_start},
-    [NEST_REMOVE] = {NEST_REQUEST_SIZE(file), 0, worker_start},
-    [NEST_CONNECT] = {NEST_REQUEST_SIZE(port), 0, worker_start},
-};
-
-/*
- * Takes the descriptors of a message, which the kernel gathers under one header; all but the last
- * are closed. Returns how many there were.
- */
-static size_t take_fds(struct msghdr *message, int *ret_fd)
-{
-    const struct cmsghdr *header = CMSG_FIRSTHDR(message);
-    if (header == NULL || header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) {
-        return 0;
-    }
-    size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-    for (size_t i = 0; i < count; i++) {
-        nest_close(ret_fd);
-        memcpy(ret_fd, CMSG_DATA(header) + i * sizeof(int), sizeof(int));
-    }
-    return count;
-}
-
-static void stop_listening(void)
-{
-    nest_unwatch(NEST_FD_CONTROL);
-    control_open = false;
-}
-
-static void on_request(void)
-{
-    static struct nest_message message;
-    union {
-        char buffer[CMSG_SPACE(sizeof(int) * (NEST_REQUEST_FDS + 1))];
-        struct cmsghdr align;
-    } control;
-    struct iovec iov = {.iov_base = &message.request, .iov_len = sizeof(message.request)};
-    struct msghdr header = {.msg_iov = &iov,
-                            .msg_iovlen = 1,
-                            .msg_control = control.buffer,
-                            .msg_controllen = sizeof(control.buffer)};
-    ssize_t size = recvmsg(NEST_FD_CONTROL, &header, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
-    if (size <= 0) {
-        if (size == 0) {
-            stop_listening();
-        }
-        return;
-    }
-    message.fd = -1;
-    size_t fds = take_fds(&header, &message.fd);
-    const struct nest_request *request = &message.request;
-    if ((size_t)size >= NEST_HEADER_SIZE) {
-        bool known =
-            request->version == NEST_WIRE_VERSION && request->op > 0 && request->op < NEST_EXITED;
-        if (known && RULES[request->op].size == (size_t)size && RULES[request->op].fds == fds &&
-            (header.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) == 0) {
-            RULES[request->op].run(&message);
-        } else {
-            (void)nest_send_error(request, -EPROTO);
-        }
-    }
-    nest_close(&message.fd);
-}
-
 static void reap(void)
 {
     struct signalfd_siginfo info;
@@ -213,7 +127,7 @@ static void reap(void)
     while (read(signals, &info, sizeof(info)) > 0) {
     }
     while ((pid = wait4(-1, &status, WNOHANG, &usage)) > 0) {
-        if (!command_on_reaped(pid, status, &usage)) {
+        if (!command_on_reaped(pid, status, &usage) && !spawn_on_reaped(pid)) {
             worker_on_reaped(pid, status);
         }
     }
@@ -230,8 +144,9 @@ static void dispatch(const struct epoll_event *event)
         if (!command_flush()) {
             watch_control(false);
         }
-    } else {
-        on_request();
+    } else if (request_handle() < 0) {
+        nest_unwatch(NEST_FD_CONTROL);
+        control_open = false;
     }
 }
 
@@ -275,7 +190,7 @@ static int open_loop(void)
 int main(void)
 {
     command_init();
-    if (drop_to_own_id() < 0 || spawn_init() < 0 || open_loop() < 0) {
+    if (drop_to_own_id() < 0 || exec_init() < 0 || open_loop() < 0) {
         return 1;
     }
     for (int fd = NEST_FD_CONTROL; fd < NEST_FD_SECCOMP; fd++) {
@@ -286,6 +201,7 @@ int main(void)
     (void)umask(022);
     for (;;) {
         struct epoll_event events[MAX_EVENTS];
+        command_idle();
         int count = epoll_wait(loop, events, MAX_EVENTS, -1);
         for (int i = 0; i < count; i++) {
             dispatch(&events[i]);

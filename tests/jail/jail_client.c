@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -96,6 +97,8 @@ static void exec_daemon(const struct jail_daemon *daemon, int ready)
     char number[16];
     (void)snprintf(run, sizeof(run), "%s/run", daemon->dir);
     (void)snprintf(number, sizeof(number), "%d", ready);
+    /* A test that aborts must not leave sandboxes behind. */
+    (void)prctl(PR_SET_PDEATHSIG, SIGTERM);
     execl(binary(), "sandboxd", "--socket", daemon->socket_path, "--run-dir", run, "--templates",
           templates(), "--client-uid", "0", "--ready-fd", number, "--kill-on-exit", (char *)NULL);
     die(binary());

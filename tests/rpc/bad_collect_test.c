@@ -1,4 +1,5 @@
-/* What must not be collected: nothing of it becomes an artifact, by Collect or at a command's end. */
+/* What must not be collected: nothing of it becomes an artifact, by Collect or at a command's end.
+ */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -43,8 +44,8 @@ static const struct {
 };
 #define CASES (sizeof(table) / sizeof(table[0]))
 
-static int collect(struct crownest_client *client, const char *id, Crownest__V1__CollectItem **items,
-                   size_t count, struct crownest_error *error)
+static int collect(struct crownest_client *client, const char *id,
+                   Crownest__V1__CollectItem **items, size_t count, struct crownest_error *error)
 {
     Crownest__V1__CollectArtifactsRequest request = CROWNEST__V1__COLLECT_ARTIFACTS_REQUEST__INIT;
     Crownest__V1__CollectArtifactsResponse *response;
@@ -104,8 +105,8 @@ static void no_item_and_too_many_are_refused(void **state)
 
     assert_refused(collect(service->client, id, items, 0, &error), &error, 3, "COLLECT_EMPTY",
                    "items");
-    assert_refused(collect(service->client, id, items, MANY, &error), &error, 3,
-                   "COLLECT_TOO_MANY", "items");
+    assert_refused(collect(service->client, id, items, MANY, &error), &error, 3, "COLLECT_TOO_MANY",
+                   "items");
     assert_nothing_left(service, id, &before, "no item, and 65");
     assert_done(collect(service->client, id, items, MANY - 1, &error), &error);
     step_kill(service->client, id);

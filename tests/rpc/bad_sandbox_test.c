@@ -43,8 +43,8 @@ static void template_path(struct attempt *a)
 
 static void unknown_digest(struct attempt *a)
 {
-    a->request.template_ = STEP_TEXT(
-        "sha256:0000000000000000000000000000000000000000000000000000000000000000");
+    a->request.template_ =
+        STEP_TEXT("sha256:0000000000000000000000000000000000000000000000000000000000000000");
 }
 
 static void ttl_of(struct attempt *a, int64_t seconds, int32_t nanos)

@@ -61,8 +61,8 @@ static void text_with_a_nul_or_not_in_utf8_is_refused(void **state)
         raw_add(&inner, table[i].tag, table[i].text, table[i].size);
         if (table[i].outer > 0)
             raw_add_message(&outer, table[i].outer, &inner);
-        int result = raw_call(service->client, table[i].path,
-                              table[i].outer > 0 ? &outer : &inner, &error);
+        int result =
+            raw_call(service->client, table[i].path, table[i].outer > 0 ? &outer : &inner, &error);
 
         assert_refused_at(result, &error, 3, "TEXT_INVALID", table[i].field, table[i].path);
         assert_string_equal(error.admitted, "no");

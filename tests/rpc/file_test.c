@@ -1,4 +1,5 @@
-/* Files of a sandbox: what is written is what is read and listed, and what is refused leaves nothing. */
+/* Files of a sandbox: what is written is what is read and listed, and what is refused leaves
+ * nothing. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -234,8 +235,9 @@ static void a_name_that_is_not_utf8_is_listed_exactly(void **state)
     assert_string_equal(listed->entries[0]->name, "a\xef\xbf\xbd"
                                                   "b");
     assert_int_equal(listed->entries[0]->raw_name.len, 3);
-    assert_memory_equal(listed->entries[0]->raw_name.data, "a\xff"
-                                                           "b",
+    assert_memory_equal(listed->entries[0]->raw_name.data,
+                        "a\xff"
+                        "b",
                         3);
     assert_string_equal(listed->entries[1]->name, "plain");
     assert_int_equal(listed->entries[1]->raw_name.len, 0);
@@ -320,7 +322,7 @@ static void a_write_that_breaks_off_leaves_the_old_file(void **state)
     message.data.len = sizeof(data);
     assert_done(crownest_file_write_send(writer, &message, &error), &error);
     crownest_file_write_free(writer); /* cancels */
-    assert_int_equal(host_settle(count_workspace, &(struct workspace){client, id}, 1, 10000), 1);
+    assert_int_equal(host_settle(count_workspace, &(struct workspace){client, id}, 1, 1, 10000), 1);
     char *text = (char *)step_read(client, id, "file", &size);
 
     assert_string_equal(text, "old");
@@ -343,5 +345,5 @@ int main(void)
         cmocka_unit_test(service_leaves_nothing),
     };
 
-    return cmocka_run_group_tests(tests, service_setup, service_teardown);
+    return cmocka_run_group_tests(tests, service_setup_pooled, service_teardown);
 }

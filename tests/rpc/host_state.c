@@ -17,8 +17,8 @@
 #define POLL_NS 10000000L
 
 /* Calls visit with each entry of a directory but "." and "..". */
-static void each_entry(const char *path, void (*visit)(void *arg, const char *path,
-                                                       const struct dirent *entry),
+static void each_entry(const char *path,
+                       void (*visit)(void *arg, const char *path, const struct dirent *entry),
                        void *arg)
 {
     DIR *dir = opendir(path);
@@ -47,6 +47,7 @@ static size_t read_file(const char *path, char *buffer, size_t size)
 }
 
 struct group_walk {
+    const char *id;
     size_t groups;
     size_t count;
     pid_t pids[4096];
@@ -85,31 +86,78 @@ static void visit_group(void *arg, const char *path, const struct dirent *entry)
 {
     char below[PATH_SIZE];
 
-    if (entry->d_type != DT_DIR || snprintf(below, PATH_SIZE, "%s/%s", path, entry->d_name) >=
-                                       PATH_SIZE)
+    if (entry->d_type != DT_DIR ||
+        snprintf(below, PATH_SIZE, "%s/%s", path, entry->d_name) >= PATH_SIZE)
         return;
     count_group(arg, below);
 }
 
-static struct group_walk walk_groups(const char *id)
+/* Calls visit with "crownest" of each hierarchy. */
+static void each_hierarchy(void (*visit)(void *arg, const char *crownest), void *arg)
 {
-    struct group_walk walk = {0};
     FILE *mounts = setmntent("/proc/self/mounts", "re");
     struct mntent *mount;
 
     while (mounts && (mount = getmntent(mounts))) {
         char path[PATH_SIZE];
-        struct stat st;
 
         if (strncmp(mount->mnt_type, "cgroup", strlen("cgroup")) != 0)
             continue;
-        (void)snprintf(path, sizeof(path), "%s/crownest/%s", mount->mnt_dir, id);
-        if (stat(path, &st) == 0)
-            count_group(&walk, path);
+        (void)snprintf(path, sizeof(path), "%s/crownest", mount->mnt_dir);
+        visit(arg, path);
     }
     if (mounts)
         (void)endmntent(mounts);
+}
+
+static void visit_hierarchy(void *arg, const char *crownest)
+{
+    struct group_walk *walk = arg;
+    char path[PATH_SIZE];
+    struct stat st;
+
+    if (snprintf(path, sizeof(path), "%s/%s", crownest, walk->id) < PATH_SIZE &&
+        stat(path, &st) == 0)
+        count_group(walk, path);
+}
+
+static struct group_walk walk_groups(const char *id)
+{
+    struct group_walk walk = {.id = id};
+
+    each_hierarchy(visit_hierarchy, &walk);
     return walk;
+}
+
+struct orphans {
+    time_t since;
+    size_t count;
+};
+
+static void visit_sandbox(void *arg, const char *path, const struct dirent *entry)
+{
+    struct orphans *orphans = arg;
+    char group[PATH_SIZE];
+    struct stat st;
+
+    if (strncmp(entry->d_name, "sbx_", 4) != 0 ||
+        snprintf(group, sizeof(group), "%s/%s", path, entry->d_name) >= PATH_SIZE ||
+        stat(group, &st) < 0 || st.st_ctim.tv_sec < orphans->since)
+        return;
+    orphans->count += walk_groups(entry->d_name).count == 0;
+}
+
+static void visit_crownest(void *arg, const char *crownest)
+{
+    each_entry(crownest, visit_sandbox, arg);
+}
+
+size_t host_orphaned_cgroups(time_t since)
+{
+    struct orphans orphans = {.since = since};
+
+    each_hierarchy(visit_crownest, &orphans);
+    return orphans.count;
 }
 
 size_t host_cgroups_of(const char *sandbox_id)
@@ -180,7 +228,8 @@ size_t host_processes_with(const char *text)
     return walk.count;
 }
 
-/* Calls visit with each descendant; a table is taken once, so a process that moves may be missed. */
+/* Calls visit with each descendant; a table is taken once, so a process that moves may be missed.
+ */
 static size_t each_descendant(pid_t root, void (*visit)(void *arg, pid_t pid), void *arg)
 {
     static struct process_walk walk;
@@ -280,6 +329,32 @@ size_t host_descriptors(pid_t pid)
     return host_entries(path);
 }
 
+struct link_walk {
+    const char *dir;
+    size_t count;
+};
+
+static void visit_link(void *arg, const char *path, const struct dirent *entry)
+{
+    struct link_walk *walk = arg;
+    char name[PATH_SIZE];
+    char target[PATH_SIZE] = "";
+
+    (void)snprintf(name, sizeof(name), "%s/%s", path, entry->d_name);
+    walk->count += readlink(name, target, sizeof(target) - 1) > 0 &&
+                   strncmp(target, walk->dir, strlen(walk->dir)) == 0;
+}
+
+size_t host_descriptors_below(pid_t pid, const char *dir)
+{
+    struct link_walk walk = {.dir = dir};
+    char path[64];
+
+    (void)snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
+    each_entry(path, visit_link, &walk);
+    return walk.count;
+}
+
 size_t host_mounts_below(const char *dir, pid_t pid)
 {
     char path[64];
@@ -331,7 +406,8 @@ size_t host_files(const char *dir)
     return file_count;
 }
 
-size_t host_settle(size_t (*count)(const void *arg), const void *arg, size_t most, int ms)
+size_t host_settle(size_t (*count)(const void *arg), const void *arg, size_t least, size_t most,
+                   int ms)
 {
     const struct timespec pause = {.tv_nsec = POLL_NS};
     struct timespec now;
@@ -342,7 +418,7 @@ size_t host_settle(size_t (*count)(const void *arg), const void *arg, size_t mos
     end.tv_sec += ms / 1000;
     do {
         last = count(arg);
-        if (last <= most)
+        if (last >= least && last <= most)
             break;
         (void)nanosleep(&pause, NULL);
         (void)clock_gettime(CLOCK_MONOTONIC, &now);

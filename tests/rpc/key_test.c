@@ -327,13 +327,13 @@ static const struct {
     const char *scope;
     int (*call)(struct crownest_client *client, struct crownest_error *error);
 } guarded[] = {
-    {"sandbox:create", create_nothing},   {"sandbox:read", get_sandbox},
-    {"sandbox:kill", kill_sandbox},       {"command:run", start_command},
-    {"command:read", get_command},        {"command:cancel", cancel_command},
-    {"file:read", read_file},             {"file:write", write_file},
-    {"preview:create", create_preview},   {"preview:read", get_preview},
-    {"preview:delete", delete_preview},   {"artifact:collect", collect},
-    {"artifact:read", get_artifact},      {"template:read", get_template},
+    {"sandbox:create", create_nothing}, {"sandbox:read", get_sandbox},
+    {"sandbox:kill", kill_sandbox},     {"command:run", start_command},
+    {"command:read", get_command},      {"command:cancel", cancel_command},
+    {"file:read", read_file},           {"file:write", write_file},
+    {"preview:create", create_preview}, {"preview:read", get_preview},
+    {"preview:delete", delete_preview}, {"artifact:collect", collect},
+    {"artifact:read", get_artifact},    {"template:read", get_template},
 };
 #define GUARDED (sizeof(guarded) / sizeof(guarded[0]))
 

@@ -90,15 +90,15 @@ struct leftovers leftovers_count(const struct service *service, const char *sand
 
     (void)snprintf(logs, sizeof(logs), "%s/server/data/logs", service->dir);
     (void)snprintf(blobs, sizeof(blobs), "%s/server/data/blobs", service->dir);
-    return (struct leftovers){.sandboxes = count_sandboxes(service->client),
-                              .commands = count_commands(service->client, sandbox_id),
-                              .artifacts = count_artifacts(service->client),
-                              .previews = count_previews(service->client),
-                              .log_files = host_files(logs),
-                              .blob_files = host_files(blobs),
-                              .workspace_files = count_workspace(service->client, sandbox_id),
-                              .processes = host_settle(count_processes, sandbox_id, HOST_IDLE_PROCESSES,
-                                                       SETTLE_MS)};
+    return (struct leftovers){
+        .sandboxes = count_sandboxes(service->client),
+        .commands = count_commands(service->client, sandbox_id),
+        .artifacts = count_artifacts(service->client),
+        .previews = count_previews(service->client),
+        .log_files = host_files(logs),
+        .blob_files = host_files(blobs),
+        .workspace_files = count_workspace(service->client, sandbox_id),
+        .processes = host_settle(count_processes, sandbox_id, 0, HOST_IDLE_PROCESSES, SETTLE_MS)};
 }
 
 static void assert_same(size_t before, size_t after, const char *kind, const char *what)

@@ -28,7 +28,8 @@
     }
 
 PAGE_OF(sandboxes, crownest_sandbox_list, ListSandboxes, CROWNEST__V1__LIST_SANDBOXES_REQUEST__INIT)
-PAGE_OF(artifacts, crownest_artifact_list, ListArtifacts, CROWNEST__V1__LIST_ARTIFACTS_REQUEST__INIT)
+PAGE_OF(artifacts, crownest_artifact_list, ListArtifacts,
+        CROWNEST__V1__LIST_ARTIFACTS_REQUEST__INIT)
 PAGE_OF(previews, crownest_preview_list, ListPreviews, CROWNEST__V1__LIST_PREVIEWS_REQUEST__INIT)
 PAGE_OF(keys, crownest_key_list, ListKeys, CROWNEST__V1__LIST_KEYS_REQUEST__INIT)
 PAGE_OF(projects, crownest_project_list, ListProjects, CROWNEST__V1__LIST_PROJECTS_REQUEST__INIT)

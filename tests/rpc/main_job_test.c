@@ -89,8 +89,7 @@ static void run_job(struct crownest_client *client, const char *sandbox_id,
         if (transcript->size > 0 && !told) {
             Crownest__V1__Command *running = step_command(client, transcript->command_id);
 
-            assert_int_equal(running->exit_cause,
-                             CROWNEST__V1__EXIT_CAUSE__EXIT_CAUSE_UNSPECIFIED);
+            assert_int_equal(running->exit_cause, CROWNEST__V1__EXIT_CAUSE__EXIT_CAUSE_UNSPECIFIED);
             crownest__v1__command__free_unpacked(running, NULL);
             step_write(client, sandbox_id, "go", "", 0);
             told = true;
@@ -194,5 +193,5 @@ int main(void)
         cmocka_unit_test(service_leaves_nothing),
     };
 
-    return cmocka_run_group_tests(tests, service_setup, service_teardown);
+    return cmocka_run_group_tests(tests, service_setup_pooled, service_teardown);
 }

@@ -80,5 +80,5 @@ int main(void)
         cmocka_unit_test(limits_are_those_that_were_asked_for),
     };
 
-    return cmocka_run_group_tests(tests, service_setup_with_pool, service_teardown);
+    return cmocka_run_group_tests(tests, service_setup_pooled, service_teardown);
 }

@@ -21,11 +21,11 @@ void raw_add(struct raw *raw, uint32_t tag, const void *data, size_t size)
     raw->bytes[at][0] = (uint8_t)((size & 0x7f) | 0x80);
     raw->bytes[at][1] = (uint8_t)(size >> 7);
     memcpy(raw->bytes[at] + LENGTH_BYTES, data, size);
-    raw->fields[at] = (ProtobufCMessageUnknownField){.tag = tag,
-                                                     .wire_type =
-                                                         PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED,
-                                                     .len = LENGTH_BYTES + size,
-                                                     .data = raw->bytes[at]};
+    raw->fields[at] =
+        (ProtobufCMessageUnknownField){.tag = tag,
+                                       .wire_type = PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED,
+                                       .len = LENGTH_BYTES + size,
+                                       .data = raw->bytes[at]};
 }
 
 void raw_add_message(struct raw *raw, uint32_t tag, const struct raw *message)
@@ -41,8 +41,7 @@ int raw_call(struct crownest_client *client, const char *path, const struct raw 
 {
     struct crownest_stream *stream;
     ProtobufCMessage *answer;
-    int result =
-        crownest_stream_open(client, path, &raw->message.base, NULL, &stream, ret_error);
+    int result = crownest_stream_open(client, path, &raw->message.base, NULL, &stream, ret_error);
 
     if (result < 0)
         return result;

@@ -213,5 +213,5 @@ int main(void)
         cmocka_unit_test(service_leaves_nothing),
     };
 
-    return cmocka_run_group_tests(tests, service_setup, service_teardown);
+    return cmocka_run_group_tests(tests, service_setup_pooled, service_teardown);
 }

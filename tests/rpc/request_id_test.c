@@ -294,8 +294,7 @@ static void sixteen_creates_at_once_with_one_id_create_once(void **state)
 
     for (size_t i = 0; i < PARALLEL; i++) {
         creations[i] = (struct creation){.client = client};
-        assert_int_equal(pthread_create(&creations[i].thread, NULL, create_once, &creations[i]),
-                         0);
+        assert_int_equal(pthread_create(&creations[i].thread, NULL, create_once, &creations[i]), 0);
     }
     for (size_t i = 0; i < PARALLEL; i++)
         (void)pthread_join(creations[i].thread, NULL);
@@ -318,5 +317,5 @@ int main(void)
         cmocka_unit_test(service_leaves_nothing),
     };
 
-    return cmocka_run_group_tests(tests, service_setup, service_teardown);
+    return cmocka_run_group_tests(tests, service_setup_pooled, service_teardown);
 }

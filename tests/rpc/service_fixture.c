@@ -27,6 +27,7 @@
 #define READY_FD 3
 #define READY_MS 60000
 #define STOP_MS 60000
+#define SETTLE_MS 30000
 #define MAX_IDS 4096
 
 static char missing[256];
@@ -153,13 +154,14 @@ static uint16_t read_port(const struct service *service)
     return (uint16_t)port;
 }
 
-static const char *pool = "0";
-
-static bool start_crownestd(struct service *service, const struct passwd *user)
+static bool start_crownestd(struct service *service, const struct passwd *user, unsigned pool)
 {
+    char pool_size[16];
     char data[SERVICE_PATH_SIZE];
     char socket[SERVICE_PATH_SIZE];
     char sandboxd[SERVICE_PATH_SIZE];
+
+    (void)snprintf(pool_size, sizeof(pool_size), "%u", pool);
     char *argv[] = {(char *)"crownestd",
                     (char *)"--data",
                     below(service, "server/data", data),
@@ -172,7 +174,7 @@ static bool start_crownestd(struct service *service, const struct passwd *user)
                     (char *)"--templates",
                     (char *)(uintptr_t)templates(),
                     (char *)"--pool",
-                    (char *)(uintptr_t)pool,
+                    pool_size,
                     (char *)"--ready-fd",
                     (char *)"3",
                     NULL};
@@ -267,7 +269,7 @@ static bool make_dir(struct service *service, const struct passwd *user)
            chown(path, user->pw_uid, user->pw_gid) == 0;
 }
 
-int service_setup(void **state)
+static int setup(void **state, unsigned pool)
 {
     struct service *service = calloc(1, sizeof(*service));
     const struct passwd *user = getpwnam("crownest");
@@ -275,19 +277,30 @@ int service_setup(void **state)
     if (!service)
         return -1;
     *state = service;
+    service->start = time(NULL);
     if (!host_is_able())
         return 0;
     if (!user)
         user = getpwnam("nobody");
     if (!user || !make_dir(service, user))
         return -1;
-    if (!start_sandboxd(service, user) || !start_crownestd(service, user)) {
+    if (!start_sandboxd(service, user) || !start_crownestd(service, user, pool)) {
         show_log(service, "sandboxd");
         show_log(service, "crownestd");
         return -1;
     }
     open_clients(service);
     return 0;
+}
+
+int service_setup(void **state)
+{
+    return setup(state, 0);
+}
+
+int service_setup_pooled(void **state)
+{
+    return setup(state, SERVICE_POOL);
 }
 
 struct service *service_of(void **state)
@@ -336,12 +349,6 @@ static int remove_entry(const char *path, const struct stat *st, int type, struc
     return remove(path);
 }
 
-int service_setup_with_pool(void **state)
-{
-    pool = "2";
-    return service_setup(state);
-}
-
 int service_teardown(void **state)
 {
     struct service *service = *state;
@@ -383,6 +390,11 @@ static void list_ids(struct crownest_client *client, struct ids *ids)
     } while (token[0] != '\0');
 }
 
+static size_t count_orphans(const void *since)
+{
+    return host_orphaned_cgroups(*(const time_t *)since);
+}
+
 static void assert_nothing_of(const struct ids *ids)
 {
     for (size_t i = 0; i < ids->count; i++) {
@@ -412,6 +424,8 @@ void service_leaves_nothing(void **state)
     assert_true(server_ended);
     assert_true(sandboxd_ended);
     assert_nothing_of(&ids);
+    /* Jails that no sandbox claimed have ids that nobody was told. */
+    assert_int_equal(host_settle(count_orphans, &service->start, 0, 0, SETTLE_MS), 0);
     assert_int_equal(access(below(service, "s.sock", path), F_OK), -1);
     assert_int_equal(access(below(service, "server/c.sock", path), F_OK), -1);
     assert_int_equal(host_entries(below(service, "run/inventory", path)), 0);

@@ -21,6 +21,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -34,20 +35,25 @@
 
 struct service {
     char dir[32];
+    time_t start;
     uint16_t port;
-    pid_t sandboxd;  /* 0: not running */
-    pid_t crownestd; /* 0: not running */
-    char key[SERVICE_SECRET_SIZE];         /* every scope, in the default project */
-    char other_key[SERVICE_SECRET_SIZE];   /* every scope, in SERVICE_OTHER_PROJECT */
-    struct crownest_client *client;        /* over TCP with `key` */
-    struct crownest_client *other;         /* over TCP with `other_key` */
+    pid_t sandboxd;                          /* 0: not running */
+    pid_t crownestd;                         /* 0: not running */
+    char key[SERVICE_SECRET_SIZE];           /* every scope, in the default project */
+    char other_key[SERVICE_SECRET_SIZE];     /* every scope, in SERVICE_OTHER_PROJECT */
+    struct crownest_client *client;          /* over TCP with `key` */
+    struct crownest_client *other;           /* over TCP with `other_key` */
     struct crownest_client *operator_client; /* over the unix socket, default project */
 };
 
-/* No jail is kept ready, so that a sandbox's cgroups are found by its id. */
+/*
+ * Each jail is built when it is asked for and named after its sandbox: for tests that look at the
+ * host's side of one.
+ */
 int service_setup(void **state);
-/* Two jails of each kind are. */
-int service_setup_with_pool(void **state);
+/* As users have it, with jails kept ready. */
+int service_setup_pooled(void **state);
+#define SERVICE_POOL 4
 int service_teardown(void **state);
 
 /* The running service; skips the test when there is none. */

@@ -33,8 +33,7 @@ void step_create(struct crownest_client *client, const char *template, char ret_
 
     request.template_ = STEP_TEXT(template);
     assert_done(crownest_sandbox_create(client, &request, NULL, &response, &error), &error);
-    assert_int_equal(response->sandbox->state,
-                     CROWNEST__V1__SANDBOX_STATE__SANDBOX_STATE_RUNNING);
+    assert_int_equal(response->sandbox->state, CROWNEST__V1__SANDBOX_STATE__SANDBOX_STATE_RUNNING);
     (void)snprintf(ret_id, STEP_ID_SIZE, "%s", response->sandbox->sandbox_id);
     crownest__v1__create_sandbox_response__free_unpacked(response, NULL);
 }

@@ -75,8 +75,8 @@ uint8_t *step_read(struct crownest_client *client, const char *sandbox_id, const
 uint8_t *step_download(struct crownest_client *client, const char *artifact_id, size_t *ret_size);
 
 /* That a call was refused with a gRPC status, an ErrorInfo reason and a field ("" for none). */
-void assert_refused_at(int result, const struct crownest_error *error, int code,
-                       const char *reason, const char *field, const char *what);
+void assert_refused_at(int result, const struct crownest_error *error, int code, const char *reason,
+                       const char *field, const char *what);
 #define assert_refused(result, error, code, reason, field)                                         \
     assert_refused_at(result, error, code, reason, field, #result)
 /* That it was not. */

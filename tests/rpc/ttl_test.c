@@ -84,8 +84,8 @@ static void an_expired_sandbox_takes_no_command(void **state)
     Crownest__V1__StartCommandResponse *response;
 
     request.command = &command;
-    assert_refused(crownest_command_start(client, &request, NULL, &response, &error), &error,
-                   9, "SANDBOX_NOT_RUNNING", "command.sandbox_id");
+    assert_refused(crownest_command_start(client, &request, NULL, &response, &error), &error, 9,
+                   "SANDBOX_NOT_RUNNING", "command.sandbox_id");
 }
 
 int main(void)

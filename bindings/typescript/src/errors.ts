@@ -74,7 +74,7 @@ export class AuthenticationError extends CrowNestError {}
 export class PermissionError extends CrowNestError {}
 /** NOT_FOUND: no such thing in this project. Foreign ids look the same. */
 export class NotFoundError extends CrowNestError {}
-/** ALREADY_EXISTS: also a `requestId` that was used for a different request. */
+/** ALREADY_EXISTS: the name is taken. */
 export class AlreadyExistsError extends CrowNestError {}
 /** RESOURCE_EXHAUSTED: a limit, quota, or full disk. */
 export class QuotaError extends CrowNestError {}

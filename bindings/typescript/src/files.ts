@@ -1,8 +1,8 @@
 // Files inside a running sandbox, resolved in it as its user.
 import { FileServiceService, type WriteFileRequest } from "./gen/crownest/v1/file.js";
 import { readAll } from "./read_all.js";
-import type { RequestOptions, Transport } from "./transport.js";
-import { toFileEntry, type FileEntry } from "./types.js";
+import { newRequestId, type RequestOptions, type Transport } from "./transport.js";
+import { required, toFileEntry, type FileEntry } from "./types.js";
 
 /** What a file is made of: text (as UTF-8), bytes, or bytes as they come. */
 export type FileData = string | Uint8Array | AsyncIterable<Uint8Array>;
@@ -19,6 +19,12 @@ export interface WriteOptions extends RequestOptions {
   mode?: number;
   /** Whether missing parent directories are made; false by default. */
   makeParents?: boolean;
+}
+
+/** Options of a change that is made once, however often it is retried. */
+export interface ChangeOptions extends RequestOptions {
+  /** Made for each call by default: 1 to 64 characters of [A-Za-z0-9_-]. */
+  requestId?: string;
 }
 
 /** A directory's entries, by name. */
@@ -118,6 +124,63 @@ export class Files {
       options,
     );
     return { entries: entries.map(toFileEntry), truncated };
+  }
+
+  /** Describes a file, directory or symlink; a symlink itself, not what it points to. */
+  async stat(path: string, options: RequestOptions = {}): Promise<FileEntry> {
+    const request = { sandboxId: this.#sandboxId, path };
+    const { entry } = await this.#transport.unary(FileServiceService.stat, request, options);
+    return toFileEntry(required(entry, "the entry"));
+  }
+
+  /**
+   * Makes a directory; with `makeParents` also those above it, and one that is there is fine. Also
+   * AlreadyExistsError `FILE_EXISTS`, QuotaError `SANDBOX_DISK_FULL`.
+   */
+  async makeDir(
+    path: string,
+    options: ChangeOptions & { makeParents?: boolean } = {},
+  ): Promise<void> {
+    await this.#transport.unary(
+      FileServiceService.makeDir,
+      { ...this.#change(options), path, makeParents: options.makeParents ?? false },
+      options,
+    );
+  }
+
+  /**
+   * Gives a file or directory another name, at once. Also AlreadyExistsError `FILE_EXISTS` unless
+   * `replace`.
+   */
+  async move(
+    fromPath: string,
+    toPath: string,
+    options: ChangeOptions & { replace?: boolean } = {},
+  ): Promise<void> {
+    await this.#transport.unary(
+      FileServiceService.move,
+      { ...this.#change(options), fromPath, toPath, replace: options.replace ?? false },
+      options,
+    );
+  }
+
+  /**
+   * Removes a file, a symlink (never what it points to) or a directory. Also PreconditionError
+   * `DIRECTORY_NOT_EMPTY` unless `recursive`.
+   */
+  async remove(
+    path: string,
+    options: ChangeOptions & { recursive?: boolean } = {},
+  ): Promise<void> {
+    await this.#transport.unary(
+      FileServiceService.remove,
+      { ...this.#change(options), path, recursive: options.recursive ?? false },
+      options,
+    );
+  }
+
+  #change(options: ChangeOptions): { sandboxId: string; requestId: string } {
+    return { sandboxId: this.#sandboxId, requestId: options.requestId ?? newRequestId() };
   }
 }
 

@@ -19,7 +19,13 @@ export type SandboxState = Open<"CREATING" | "RUNNING" | "KILLED" | "FAILED">;
 export type EndCause = Open<"KILLED" | "TTL" | "CREATE_FAILED" | "INIT_DIED" | "HOST_LOST">;
 /** Why a command ended. */
 export type ExitCause = Open<
-  "EXITED" | "SIGNALED" | "TIMEOUT" | "CANCELLED" | "SANDBOX_ENDED" | "HOST_LOST"
+  | "EXITED"
+  | "SIGNALED"
+  | "TIMEOUT"
+  | "CANCELLED"
+  | "SANDBOX_ENDED"
+  | "HOST_LOST"
+  | "OUT_OF_MEMORY"
 >;
 export type FileType = Open<"REGULAR" | "DIRECTORY" | "SYMLINK" | "OTHER">;
 

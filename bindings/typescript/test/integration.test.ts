@@ -37,6 +37,12 @@ test(
     assert.equal(sandbox.info.state, "RUNNING");
     await sandbox.files.write("in.txt", "ünï\n");
     assert.equal(await sandbox.files.read("/workspace/in.txt"), "ünï\n");
+    await sandbox.files.makeDir("a/b", { makeParents: true });
+    await sandbox.files.move("in.txt", "a/b/in.txt");
+    assert.equal((await sandbox.files.stat("a/b/in.txt")).type, "REGULAR");
+    await sandbox.files.move("a/b/in.txt", "in.txt");
+    await assert.rejects(sandbox.files.remove("a"), { reason: "DIRECTORY_NOT_EMPTY" });
+    await sandbox.files.remove("a", { recursive: true });
     assert.ok(
       (await sandbox.files.list()).entries.some(
         (entry) => entry.name === "in.txt" && entry.type === "REGULAR",

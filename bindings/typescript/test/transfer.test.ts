@@ -10,6 +10,7 @@ import {
   NotFoundError,
   QuotaError,
 } from "@crownest/sdk";
+import { FileType } from "#lib/gen/crownest/v1/file.js";
 import { artifactMessage, rpcError, sandboxMessage, startFake, unavailable } from "./fake.js";
 
 const sandbox = { get: (_: unknown, reply: any) => reply(null, { sandbox: sandboxMessage() }) };
@@ -256,4 +257,48 @@ test("an artifact that is gone is not asked for again", async (t) => {
   const artifact = { ...artifactMessage(), createTime: new Date(), commandId: null };
   await assert.rejects(artifacts.download(artifact), NotFoundError);
   assert.equal(calls, 1);
+});
+
+test("a change of the tree is retried with one request id, and says what was in its way", async (t) => {
+  const seen: any[] = [];
+  let failures = 1;
+  const answer = (call: any, reply: any) => {
+    seen.push(call.request);
+    if (failures-- > 0) return reply(unavailable());
+    reply(null, {});
+  };
+  const fake = await startFake({
+    sandbox,
+    file: {
+      makeDir: answer,
+      move: answer,
+      remove: (_: unknown, reply: any) =>
+        reply(rpcError(status.FAILED_PRECONDITION, "full", { reason: "DIRECTORY_NOT_EMPTY" })),
+      stat: (_: unknown, reply: any) =>
+        reply(null, {
+          entry: {
+            name: "a",
+            type: FileType.SYMLINK,
+            sizeBytes: 0,
+            mode: 0o777,
+            modifyTime: new Date(),
+            rawName: Buffer.alloc(0),
+          },
+        }),
+    },
+  });
+  t.after(() => fake.stop());
+  const { files } = await fake.client.sandboxes.get("sbx_1");
+  await files.makeDir("a/b", { makeParents: true });
+  await files.move("a", "c", { replace: true, requestId: "mine" });
+  assert.equal(seen.length, 3);
+  assert.match(seen[0].requestId, /^[A-Za-z0-9_-]{1,64}$/);
+  assert.equal(seen[1].requestId, seen[0].requestId);
+  assert.deepEqual([seen[0].path, seen[0].makeParents], ["a/b", true]);
+  assert.deepEqual(
+    [seen[2].requestId, seen[2].fromPath, seen[2].toPath, seen[2].replace],
+    ["mine", "a", "c", true],
+  );
+  await assert.rejects(files.remove("c"), { reason: "DIRECTORY_NOT_EMPTY" });
+  assert.equal((await files.stat("a")).type, "SYMLINK");
 });

@@ -1,0 +1,91 @@
+#include "sandboxd/init/request.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "sandboxd/init/command.h"
+#include "sandboxd/init/nest.h"
+#include "sandboxd/init/start.h"
+#include "sandboxd/init/worker.h"
+
+static void hello(struct nest_message *message)
+{
+    (void)nest_send_error(&message->request, 0);
+    command_tell_again();
+}
+
+struct rule {
+    size_t size;
+    size_t fds;
+    void (*run)(struct nest_message *message);
+};
+
+static const struct rule RULES[NEST_OP_COUNT] = {
+    [NEST_HELLO] = {NEST_HEADER_SIZE, 0, hello},
+    [NEST_SPAWN] = {NEST_REQUEST_SIZE(spawn), 1, command_spawn},
+    [NEST_SIGNAL] = {NEST_REQUEST_SIZE(signo), 0, command_signal},
+    [NEST_KILL] = {NEST_HEADER_SIZE, 0, command_kill},
+    [NEST_ACK] = {NEST_HEADER_SIZE, 0, command_ack},
+    [NEST_READ] = {NEST_REQUEST_SIZE(file), 0, worker_start},
+    [NEST_WRITE] = {NEST_REQUEST_SIZE(file), 1, worker_start},
+    [NEST_LIST] = {NEST_REQUEST_SIZE(file), 1, worker_start},
+    [NEST_GLOB] = {NEST_REQUEST_SIZE(file), 1, worker_start},
+    [NEST_STAT] = {NEST_REQUEST_SIZE(file), 1, worker_start},
+    [NEST_MAKE_DIR] = {NEST_REQUEST_SIZE(file), 0, worker_start},
+    [NEST_MOVE] = {NEST_REQUEST_SIZE(move), 0, worker_start},
+    [NEST_REMOVE] = {NEST_REQUEST_SIZE(file), 0, worker_start},
+    [NEST_CONNECT] = {NEST_REQUEST_SIZE(port), 0, worker_start},
+};
+
+/*
+ * Takes the descriptors of a message, which the kernel gathers under one header; all but the last
+ * are closed. Returns how many there were.
+ */
+static size_t take_fds(struct msghdr *message, int *ret_fd)
+{
+    const struct cmsghdr *header = CMSG_FIRSTHDR(message);
+    if (header == NULL || header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) {
+        return 0;
+    }
+    size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    for (size_t i = 0; i < count; i++) {
+        nest_close(ret_fd);
+        memcpy(ret_fd, CMSG_DATA(header) + i * sizeof(int), sizeof(int));
+    }
+    return count;
+}
+
+int request_handle(void)
+{
+    static struct nest_message message;
+    union {
+        char buffer[CMSG_SPACE(sizeof(int) * (NEST_REQUEST_FDS + 1))];
+        struct cmsghdr align;
+    } control;
+    struct iovec iov = {.iov_base = &message.request, .iov_len = sizeof(message.request)};
+    struct msghdr header = {.msg_iov = &iov,
+                            .msg_iovlen = 1,
+                            .msg_control = control.buffer,
+                            .msg_controllen = sizeof(control.buffer)};
+    ssize_t size = recvmsg(NEST_FD_CONTROL, &header, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+    if (size <= 0) {
+        return size == 0 ? -ECONNRESET : 0;
+    }
+    message.fd = -1;
+    size_t fds = take_fds(&header, &message.fd);
+    const struct nest_request *request = &message.request;
+    if ((size_t)size >= NEST_HEADER_SIZE) {
+        bool known =
+            request->version == NEST_WIRE_VERSION && request->op > 0 && request->op < NEST_EXITED;
+        if (known && RULES[request->op].size == (size_t)size && RULES[request->op].fds == fds &&
+            (header.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) == 0) {
+            RULES[request->op].run(&message);
+        } else {
+            (void)nest_send_error(request, -EPROTO);
+        }
+    }
+    nest_close(&message.fd);
+    return 0;
+}

@@ -1,0 +1,43 @@
+/*
+ * What surrounds a hostile sandbox: a neighbour that lives and works, lures on the host that nobody
+ * may find, and canaries of the host that must not change. One at a time, on the test's thread.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include "tests/jail/jail_client.h"
+
+#define HOST_SHM_KEY 0x43724e73
+
+/* Whether this is about the host (canaries) or the neighbour; bytes of SHA-256. */
+#define HOST_HASH_SIZE 32
+
+struct host {
+    struct jail_daemon *daemon;
+    struct jail_box neighbour;
+    int beat_in;  /* a line that goes in here … */
+    int beat_out; /* … comes out here */
+    int beat_err;
+    uint64_t beats;
+    int listener; /* lures: TCP on the loopback, and an abstract socket */
+    int abstract;
+    uint16_t port;
+    int shm;
+    pid_t bystander; /* a process of the host */
+    uint8_t before[HOST_HASH_SIZE];
+    int64_t clock_offset_ns;
+};
+
+/* Sets all of it up and takes the canaries' state. */
+void host_open(struct host *host, struct jail_daemon *daemon);
+/* Fails the test when anything has changed, a lure was touched, or the neighbour is disturbed. */
+void host_check(struct host *host);
+/* Checks once more, and removes all of it. */
+void host_close(struct host *host);
+
+/* One line there and back: the neighbour's process that was there at the start still serves. */
+void host_beat(struct host *host);
+
+/* Runs a command of each user in the box and compares its posture with posture.h. */
+void host_check_jail(struct jail_box *box);

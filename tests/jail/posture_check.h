@@ -1,0 +1,30 @@
+/* Compares a live process of a sandbox, seen from the host, with posture.h; fails the test. */
+#pragma once
+
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "tests/jail/jail_client.h"
+#include "tests/jail/posture.h"
+
+/* A whole file of /proc/<pid>; the text is good until the next call of anything here. */
+const char *posture_read_proc(pid_t pid, const char *name);
+/* The value after "key" and blanks or a colon, to the end of the line. */
+void posture_find_line(const char *in, const char *key, char *ret_value, size_t size);
+
+/* Nest-init's pid here, and that of its only child, the command that runs. */
+pid_t posture_init_pid(const struct jail_box *box);
+pid_t posture_command_pid(const struct jail_box *box);
+/* The first id of the sandbox's range. */
+unsigned int posture_id_base(pid_t pid);
+
+void posture_check_ids(pid_t pid, const struct posture *posture);
+void posture_check_status(pid_t pid, const struct posture *posture);
+void posture_check_namespaces(pid_t pid);
+void posture_check_mounts(pid_t pid);
+void posture_check_descriptors(pid_t pid);
+void posture_check_limits(pid_t pid);
+void posture_check_cgroups(const struct jail_box *box, pid_t pid);
+
+/* All of them. */
+void posture_check_command(const struct jail_box *box, pid_t pid, const struct posture *posture);
