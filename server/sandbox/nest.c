@@ -79,7 +79,8 @@ static void nest_ready(struct loop_source *source, uint32_t events)
     if (got == -EAGAIN)
         return;
     if (got != (ssize_t)sizeof(reply) || reply.version != NEST_WIRE_VERSION) {
-        fdpass_close(fds, got > 0 ? fd_count : 0);
+        /* Even a message of no bytes, which looks like the end, may have brought some. */
+        fdpass_close(fds, fd_count);
         nest_close(nest);
         return;
     }
@@ -295,6 +296,26 @@ void nest_ack(struct nest *nest, uint64_t command)
     nest_tell(nest, NEST_ACK, command);
 }
 
+/* A regular file that can be read, so that reading it waits for nobody in the sandbox. */
+static bool is_file(int fd)
+{
+    struct stat st;
+    int flags = fcntl(fd, F_GETFL);
+
+    return fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && flags >= 0 && (flags & O_PATH) == 0;
+}
+
+static bool is_tcp_socket(int fd)
+{
+    int domain = 0;
+    int type = 0;
+    socklen_t size = sizeof(int);
+
+    return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0 &&
+           getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 &&
+           (domain == AF_INET || domain == AF_INET6) && type == SOCK_STREAM;
+}
+
 int nest_read(struct nest *nest, const char *path, uint32_t flags, int *ret_fd, uint64_t *ret_size)
 {
     struct nest_request request = {.op = NEST_READ, .file = {.flags = flags}};
@@ -305,6 +326,10 @@ int nest_read(struct nest *nest, const char *path, uint32_t flags, int *ret_fd, 
         r = nest_exchange(nest, &request, NEST_REQUEST_SIZE(file), &call, 1);
     if (r < 0)
         return r;
+    if (!is_file(call.fds[0])) {
+        fdpass_close(call.fds, call.fd_count);
+        return -EPROTO;
+    }
     *ret_fd = call.fds[0];
     *ret_size = call.reply.size_bytes;
     return 0;
@@ -316,7 +341,12 @@ int nest_connect(struct nest *nest, uint16_t port, int *ret_fd)
     struct nest_call call;
     int r = nest_exchange(nest, &request, NEST_REQUEST_SIZE(port), &call, 1);
 
-    if (r == 0)
-        *ret_fd = call.fds[0];
-    return r;
+    if (r < 0)
+        return r;
+    if (!is_tcp_socket(call.fds[0])) {
+        fdpass_close(call.fds, call.fd_count);
+        return -EPROTO;
+    }
+    *ret_fd = call.fds[0];
+    return 0;
 }
