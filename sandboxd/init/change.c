@@ -18,19 +18,6 @@
 #define RENAME_KEEP 1U /* RENAME_NOREPLACE, which musl's headers lack */
 #define SPARE_NAME_SIZE 48
 
-int change_make_parents(char *path)
-{
-    for (char *slash = strchr(path + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
-        *slash = '\0';
-        int made = mkdir(path, DIRECTORY_MODE);
-        *slash = '/';
-        if (made < 0 && errno != EEXIST) {
-            return -errno;
-        }
-    }
-    return 0;
-}
-
 /* Relative paths start at the workspace. */
 static int enter(const struct nest_file *file)
 {
@@ -56,7 +43,7 @@ int change_make_dir(const struct nest_file *file)
     }
     memcpy(path, file->path, sizeof(path));
     if (parents) {
-        error = change_make_parents(path);
+        error = files_make_parents(path);
     }
     if (error == 0 && mkdir(path, DIRECTORY_MODE) < 0) {
         error = parents && errno == EEXIST && is_directory(path) ? 0 : -errno;

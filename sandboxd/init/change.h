@@ -14,6 +14,3 @@ int change_move(const struct nest_move *move);
  * also a full one. One that is too large for the deadline is left half removed, and -ETIMEDOUT.
  */
 int change_remove(const struct nest_file *file);
-
-/* Makes each missing directory of path, which ends before its last component. */
-int change_make_parents(char *path);

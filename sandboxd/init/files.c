@@ -12,10 +12,10 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-#include "sandboxd/init/change.h"
 #include "sandboxd/init/nest.h"
 
 #define WORKSPACE "/workspace"
+#define DIRECTORY_MODE 0755
 #define CHUNK (64 * 1024)
 #define MAX_ENTRIES 100000
 #define TEMPORARY_SIZE 48
@@ -89,6 +89,19 @@ int files_read(const struct nest_file *file, uint64_t *ret_size, int *ret_fd)
 }
 
 /* --- writing --- */
+
+int files_make_parents(char *path)
+{
+    for (char *slash = strchr(path + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        int made = mkdir(path, DIRECTORY_MODE);
+        *slash = '/';
+        if (made < 0 && errno != EEXIST) {
+            return -errno;
+        }
+    }
+    return 0;
+}
 
 /* Waits rather than fail: the flag is the pipe's, and so of whoever gave it to us. */
 static ssize_t read_pipe(int pipe, char *buffer, size_t size)
@@ -262,7 +275,7 @@ int files_write(const struct nest_file *file, int pipe, uint64_t *ret_written)
         return -errno;
     }
     if ((file->flags & NEST_MAKE_PARENTS) != 0) {
-        int error = change_make_parents(path);
+        int error = files_make_parents(path);
         if (error < 0) {
             return error;
         }

@@ -33,6 +33,9 @@ int files_stat(const struct nest_file *file, int pipe);
 /* Whether the deadline has passed. */
 bool files_expired(void);
 
+/* Makes each missing directory of path, which ends before its last component. */
+int files_make_parents(char *path);
+
 /* Opens below /workspace, or anywhere for an absolute path; resolve: RESOLVE_* bits. Or -errno. */
 int files_open(const char *path, uint64_t flags, uint64_t resolve);
 

@@ -3,7 +3,8 @@
 
 static void answer(struct rpc_call *call)
 {
-    ProtobufCMessage *request, *response;
+    ProtobufCMessage *request;
+    ProtobufCMessage *response = NULL;
     struct status status = call_decode(call, &request);
 
     if (status_is_ok(&status)) {

@@ -9,6 +9,7 @@
 #include <uthash.h>
 
 #include "server/artifact/collect.h"
+#include "server/sandbox/command_record.h"
 #include "server/sandbox/environment.h"
 #include "server/store/record.h"
 #include "server/util/cleanup.h"
@@ -182,6 +183,9 @@ static void on_exited(void *arg, struct sandbox *sandbox, const struct nest_repl
     if (command && command->sandbox != sandbox)
         command = NULL;
     (void)pthread_mutex_unlock(&commands->mutex);
+    /* One whose start was given up. */
+    if (!command)
+        nest_ack(sandbox_nest(sandbox), reply->command);
     if (!command || command->over)
         return;
     command->exit = *reply;
@@ -293,24 +297,6 @@ static void collect_declared(struct command *command, Crownest__Records__Command
     record->n_collect_failures = result->failure_count;
 }
 
-static struct schema_key record_key(const char *project_id, const char *id)
-{
-    return schema_key("c", project_id, id, NULL);
-}
-
-static int write_exit(struct commands *commands, const Crownest__Records__CommandRecord *record,
-                      const struct collect_result *collected)
-{
-    struct schema_key key = record_key(record->command->project_id, record->command->command_id);
-    struct schema_key running = schema_key("run", record->command->command_id, NULL, NULL);
-    struct store_batch *batch = store_batch_new();
-
-    record_put(batch, &key, &record->base);
-    record_delete(batch, &running);
-    collect_record(batch, collected);
-    return store_commit(commands->options.store, batch, STORE_SYNCED);
-}
-
 /* Takes it out of the tables: from here on only the store knows it. */
 static void command_forget(struct command *command)
 {
@@ -331,12 +317,11 @@ static void finish_run(struct job *job)
     struct arena *arena = arena_new(ARENA_BYTES);
     struct collect_result collected = {0};
     Crownest__Records__CommandRecord *record;
-    struct schema_key key = record_key(command->project_id, command->id);
 
     if (loop_disarm(commands->options.loop, &command->timeout))
         command_unref(command);
-    int r = record_get(commands->options.store, &key,
-                       &crownest__records__command_record__descriptor, arena, &record);
+    int r = command_record_read(commands->options.store, command->project_id, command->id, arena,
+                                &record);
 
     if (r == 0) {
         (void)pthread_mutex_lock(&commands->mutex);
@@ -348,7 +333,7 @@ static void finish_run(struct job *job)
         (void)log_finish(command->log);
         record->command->log_bytes = log_size(command->log);
         collect_declared(command, record, arena, &collected);
-        r = write_exit(commands, record, &collected);
+        r = command_record_exit(commands->options.store, record, &collected);
     }
     /* The end of the log is what tells readers to look at the record, so it comes after it. */
     (void)log_end(command->log);
@@ -489,43 +474,6 @@ static struct status command_admit(struct commands *commands, struct command *co
     return STATUS_OK_VALUE;
 }
 
-static int write_start(struct commands *commands, const Crownest__Records__CommandRecord *record,
-                       const struct command_commit *commit)
-{
-    const Crownest__V1__Command *command = record->command;
-    struct schema_key key = record_key(command->project_id, command->command_id);
-    struct schema_key running = schema_key("run", command->command_id, NULL, NULL);
-    struct schema_key by_sandbox =
-        schema_key("cs", command->project_id, command->sandbox_id, command->command_id);
-    struct store_batch *batch = store_batch_new();
-
-    record_put(batch, &key, &record->base);
-    record_put_string(batch, &running, command->project_id);
-    record_put_string(batch, &by_sandbox, "");
-    if (commit)
-        commit->add(commit->arg, batch, command);
-    return store_commit(commands->options.store, batch, STORE_SYNCED);
-}
-
-/* It never ran: nothing of it is left behind. */
-static void take_back(struct commands *commands, const Crownest__V1__Command *command,
-                      const struct command_commit *commit)
-{
-    struct schema_key key = record_key(command->project_id, command->command_id);
-    struct schema_key running = schema_key("run", command->command_id, NULL, NULL);
-    struct schema_key by_sandbox =
-        schema_key("cs", command->project_id, command->sandbox_id, command->command_id);
-    struct store_batch *batch = store_batch_new();
-
-    record_delete(batch, &key);
-    record_delete(batch, &running);
-    record_delete(batch, &by_sandbox);
-    if (commit)
-        commit->take_back(commit->arg, batch);
-    (void)store_commit(commands->options.store, batch, STORE_SYNCED);
-    (void)log_remove(commands->log_directory, command->command_id);
-}
-
 static struct status spawn_failed(int error, enum nest_step step, const Crownest__V1__Command *c)
 {
     if (step == NEST_STEP_CWD)
@@ -620,13 +568,14 @@ struct status commands_start(struct commands *commands, struct sandbox *sandbox,
     }
     if (log_create(commands->log_directory, record->command_id, &command->log, &err) < 0)
         status = status_unavailable("LOG_FAILED", "%s", err.message);
-    else if (write_start(commands, spec->record, commit) < 0)
+    else if (command_record_start(commands->options.store, spec->record, commit) < 0)
         status = status_unavailable("STORE_FAILED",
                                     "the database cannot be written; see the service's health");
     else
         status = spawn(command, spec);
     if (!status_is_ok(&status)) {
-        take_back(commands, record, commit);
+        (void)command_record_take_back(commands->options.store, record, commit);
+        (void)log_remove(commands->log_directory, record->command_id);
         command_forget(command);
         command_unref(command);
     }
@@ -639,12 +588,8 @@ struct status commands_get(struct commands *commands, const char *project_id,
                            const char *command_id, struct arena *arena,
                            Crownest__Records__CommandRecord **ret_record)
 {
-    struct schema_key key = record_key(project_id, command_id);
     struct command *command = ref_command(commands, command_id);
-    int r = id_valid("cmd_", command_id)
-                ? record_get(commands->options.store, &key,
-                             &crownest__records__command_record__descriptor, arena, ret_record)
-                : -ENOENT;
+    int r = command_record_read(commands->options.store, project_id, command_id, arena, ret_record);
 
     if (command) {
         if (r == 0 && !(*ret_record)->command->end_time && command->log)
@@ -709,7 +654,7 @@ static bool bury(void *arg, const char *id, struct bytes project)
             record->command->log_bytes = log_size(log);
             log_unref(log);
         }
-        r = write_exit(commands, record, &none);
+        r = command_record_exit(commands->options.store, record, &none);
     }
     arena_free(arena);
     if (r < 0)

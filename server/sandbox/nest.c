@@ -92,7 +92,7 @@ static void nest_ready(struct loop_source *source, uint32_t events)
     nest_complete(nest, &reply, fds, fd_count);
 }
 
-struct nest *nest_new(struct loop *loop, int fd, const struct nest_hooks *hooks)
+void nest_new(struct loop *loop, int fd, const struct nest_hooks *hooks, struct nest **ret_nest)
 {
     struct nest *nest = calloc(1, sizeof(*nest));
 
@@ -104,9 +104,9 @@ struct nest *nest_new(struct loop *loop, int fd, const struct nest_hooks *hooks)
     nest->source = (struct loop_source){.fd = fd, .ready = nest_ready};
     (void)pthread_mutex_init(&nest->mutex, NULL);
     cond_init(&nest->wake);
+    *ret_nest = nest;
     if (loop_add(loop, &nest->source, EPOLLIN) < 0)
         abort();
-    return nest;
 }
 
 struct nest *nest_ref(struct nest *nest)
@@ -204,6 +204,17 @@ static int blob_fd(struct bytes blob)
     return take_fd(&fd);
 }
 
+/* Nobody waits for the answer: it is dropped as one to an unknown serial. */
+static void nest_tell(struct nest *nest, uint32_t op, uint64_t command)
+{
+    struct nest_request request = {.version = NEST_WIRE_VERSION, .op = op, .command = command};
+
+    lock_scope(&nest->mutex);
+    request.serial = ++nest->serial;
+    if (!nest->closed)
+        (void)fdpass_send(nest->source.fd, &request, NEST_HEADER_SIZE, NULL, 0);
+}
+
 ssize_t nest_pipe_read(int fd, void *data, size_t size)
 {
     struct iovec part = {.iov_base = data, .iov_len = size};
@@ -252,6 +263,9 @@ int nest_spawn(struct nest *nest, uint64_t command, const struct nest_spawn_opti
         fdpass_close(call.fds, call.fd_count);
         r = -EPROTO;
     }
+    /* It may have been started, or may be started later: nobody would ever hear of it. */
+    if (r == -ETIMEDOUT || r == -EPROTO)
+        nest_tell(nest, NEST_KILL, command);
     if (r < 0) {
         if (call.reply.step <= NEST_STEP_EXEC && call.reply.step > NEST_STEP_NONE)
             *ret_step = call.reply.step;
@@ -279,14 +293,7 @@ int nest_kill(struct nest *nest, uint64_t command)
 
 void nest_ack(struct nest *nest, uint64_t command)
 {
-    struct nest_request request = {
-        .version = NEST_WIRE_VERSION, .op = NEST_ACK, .command = command};
-
-    /* Nobody waits for the answer: it is dropped as one to an unknown serial. */
-    lock_scope(&nest->mutex);
-    request.serial = ++nest->serial;
-    if (!nest->closed)
-        (void)fdpass_send(nest->source.fd, &request, NEST_HEADER_SIZE, NULL, 0);
+    nest_tell(nest, NEST_ACK, command);
 }
 
 /* A regular file that can be read, so that reading it waits for nobody in the sandbox. */

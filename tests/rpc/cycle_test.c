@@ -4,6 +4,7 @@
  */
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "tests/rpc/host_state.h"
 #include "tests/rpc/service_fixture.h"
@@ -13,6 +14,7 @@
 #define CYCLES 300
 #define SETTLE_MS 60000
 #define FILL_MS 3000
+#define REST_NS 250000000L
 /* Slabs that are half full, and jails that others on this host make meanwhile. */
 #define NAMESPACE_SLACK 100
 /* Small heaps grow with the first uses of each worker, not with each cycle. */
@@ -25,6 +27,7 @@ struct host {
     size_t sandboxd_descriptors;
     size_t crownestd_descriptors;
     size_t crownestd_threads;
+    size_t jails;
     size_t run_files;
     size_t run_entries;
 };
@@ -106,11 +109,38 @@ static struct host look(const struct service *service)
                         .crownestd_descriptors = count_crownestd(service),
                         .crownestd_threads = count_threads(service)};
     char run[SERVICE_PATH_SIZE];
+    char inventory[SERVICE_PATH_SIZE];
 
+    (void)snprintf(inventory, sizeof(inventory), "%s/run/inventory", service->dir);
+    host.jails = host_entries(inventory);
     (void)snprintf(run, sizeof(run), "%s/run", service->dir);
     host.run_files = host_files(run);
     host.run_entries = host_entries(run);
     return host;
+}
+
+/* A jail that is being built is a process too, with descriptors to come: looks until none is. */
+static struct host look_at_rest(const struct service *service)
+{
+    const struct timespec pause = {.tv_nsec = REST_NS};
+    struct host last;
+    struct host host = look(service);
+
+    do {
+        last = host;
+        (void)nanosleep(&pause, NULL);
+        host = look(service);
+        host.namespaces = last.namespaces; /* others' come and go */
+    } while (memcmp(&host, &last, sizeof(host)) != 0);
+    return host;
+}
+
+/* So many jails with their processes, and none that builds or removes another. */
+static bool is_at_rest(const struct service *service, size_t ready)
+{
+    struct host host = look_at_rest(service);
+
+    return host.processes == ready * HOST_IDLE_PROCESSES && host.jails == ready;
 }
 
 /*
@@ -123,7 +153,8 @@ static void await_ready(const struct service *service, size_t ready)
     size_t processes = ready * HOST_IDLE_PROCESSES;
 
     for (size_t i = 0; i <= SERVICE_POOL; i++) {
-        if (host_settle(count_processes, service, processes, processes, FILL_MS) == processes)
+        if (host_settle(count_processes, service, processes, processes, FILL_MS) == processes &&
+            is_at_rest(service, ready))
             return;
         cycle(service->client, id);
     }
@@ -141,9 +172,6 @@ static void assert_settles(size_t (*count)(const void *arg), const struct servic
 
 static void assert_as_before(const struct service *service, const struct host *before)
 {
-    assert_int_equal(
-        host_settle(count_processes, service, before->processes, before->processes, SETTLE_MS),
-        before->processes);
     assert_settles(count_mounts, service, before->mounts, "mounts");
     assert_settles(count_sandboxd, service, before->sandboxd_descriptors,
                    "descriptors of sandboxd");
@@ -169,7 +197,7 @@ static void run_cycles(const struct service *service, size_t ready)
     for (size_t i = 0; i < WARM_UP; i++)
         cycle(service->client, ids[i]);
     await_ready(service, ready);
-    struct host before = look(service);
+    struct host before = look_at_rest(service);
     size_t memory = host_memory(service->crownestd);
 
     for (size_t i = 0; i < CYCLES; i++)
@@ -182,7 +210,7 @@ static void run_cycles(const struct service *service, size_t ready)
 
     print_message("memory of crownestd: %zu KiB before, %zu KiB after\n", memory / 1024,
                   now / 1024);
-    assert_true(now <= memory + MEMORY_SLACK);
+    assert_true(!HOST_MEMORY_COUNTS || now <= memory + MEMORY_SLACK);
 }
 
 static void three_hundred_cycles_leave_the_host_as_it_was(void **state)

@@ -82,7 +82,7 @@ static void begin(void (*lie)(struct liar *, const struct nest_request *, int))
     assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
     assert_int_equal(loop_new(&liar.loop), 0);
     liar.fd = ends[1];
-    liar.nest = nest_new(liar.loop, ends[0], &hooks);
+    nest_new(liar.loop, ends[0], &hooks, &liar.nest);
     assert_int_equal(pthread_create(&liar.thread, NULL, play, &liar), 0);
 }
 

@@ -3,8 +3,8 @@
 
     tally.py KIND NAME FILE STATUS [KIND NAME FILE STATUS]...
 
-KIND is bazel (FILE is a build event file), node (the output of `node --test`) or unittest (the
-output of `python3 -m unittest`); NAME is what the suite is called here; STATUS is its runner's exit
+KIND is bazel (FILE is a build event file), node (the output of `node --test`), unittest (the output
+of `python3 -m unittest`) or vm (the output of tests/vm/run); NAME is what the suite is called here; STATUS is its runner's exit
 code. Prints each suite, the names of what failed, and last the line
 
     N passed, N failed[, N skipped]
@@ -218,7 +218,44 @@ def read_unittest(name, path):
     return suite
 
 
-READERS = {"bazel": read_bazel, "node": read_node, "unittest": read_unittest}
+def read_vm(name, path):
+    """Programs in a virtual machine: each one's output between two lines, all named beforehand."""
+    suite = Suite(name)
+    planned = []
+    program, output = None, []
+    with open(path, encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            # A program's last line may lack its end.
+            match = re.search(r"vm: (plan|begin|end|skipped:) (.+)$", line.strip())
+            if not match:
+                output.append(line)
+                continue
+            what, rest = match[1], match[2].split()
+            if what == "plan":
+                planned = rest
+            elif what == "skipped:":
+                suite.skipped.append(match[2])
+            elif what == "begin":
+                program, output = rest[0], []
+            elif program is not None and rest[0] == program:
+                output.append(line[:match.start()])
+                suite.add(vm_program(program, output, rest[-1]))
+                planned = [p for p in planned if p != program]
+                program = None
+    suite.failed += [f"{p} (the machine ended before it did)" for p in planned]
+    return suite
+
+
+def vm_program(program, lines, status):
+    suite = Cmocka(program).read(lines)
+    if not suite.passed and not suite.failed and not suite.skipped:
+        suite.failed.append("no test ran")
+    if status != "0" and not suite.failed:
+        suite.failed.append(f"the program itself ({status})")
+    return suite
+
+
+READERS = {"bazel": read_bazel, "node": read_node, "unittest": read_unittest, "vm": read_vm}
 
 
 def read_suite(kind, name, path, status):

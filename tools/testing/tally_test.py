@@ -190,6 +190,33 @@ class OtherRunnersTest(FolderTest):
         self.assertEqual(suite.failed, ["the runner ended with 7 although no case failed"])
 
 
+class MachineTest(FolderTest):
+    def machine(self, text, status=0):
+        return tally.read_suite("vm", "vm", self.write("vm", text), status)
+
+    def test_counts_the_cases_of_each_program(self):
+        suite = self.machine(f"vm: plan a b\nvm: up\nvm: begin a\n{GOOD}vm: end a 0\n"
+                             f"vm: begin b\n{MIXED}vm: end b 2\nvm: finished\n", 1)
+        self.assertEqual((suite.passed, suite.failed, suite.skipped),
+                         (3, ["b: bad", "b: no_setup"], ["b: later"]))
+
+    def test_what_the_machine_did_not_come_to_has_failed(self):
+        suite = self.machine(f"vm: plan a b c\nvm: begin a\n{GOOD}vm: end a 0\n"
+                             f"vm: begin b\n{DIED}", 1)
+        self.assertEqual(suite.passed, 2)
+        self.assertEqual(suite.failed, ["b (the machine ended before it did)",
+                                        "c (the machine ended before it did)"])
+
+    def test_a_program_that_ends_badly_or_says_nothing_fails(self):
+        suite = self.machine(f"vm: plan a b\nvm: begin a\n{GOOD}vm: end a 134\n"
+                             "vm: begin b\nAbortedvm: end b 0\n", 1)
+        self.assertEqual(suite.failed, ["a: the program itself (134)", "b: no test ran"])
+
+    def test_a_host_without_a_machine_skips(self):
+        suite = self.machine("vm: skipped: qemu-system-x86_64 is missing\n")
+        self.assertEqual((suite.failed, suite.skipped), ([], ["qemu-system-x86_64 is missing"]))
+
+
 class ReportTest(FolderTest):
     def last_line(self, *arguments):
         done = subprocess.run([sys.executable, tally.__file__, *arguments], check=False,

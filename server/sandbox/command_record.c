@@ -1,0 +1,73 @@
+#include "server/sandbox/command_record.h"
+
+#include <errno.h>
+
+#include "server/store/record.h"
+#include "server/util/id.h"
+
+/* Where a command stands: by its id, among those that run, and among those of its sandbox. */
+struct places {
+    struct schema_key record;
+    struct schema_key running;
+    struct schema_key by_sandbox;
+};
+
+static struct places places_of(const Crownest__V1__Command *command)
+{
+    return (struct places){
+        .record = schema_key("c", command->project_id, command->command_id, NULL),
+        .running = schema_key("run", command->command_id, NULL, NULL),
+        .by_sandbox =
+            schema_key("cs", command->project_id, command->sandbox_id, command->command_id)};
+}
+
+int command_record_read(struct store *store, const char *project_id, const char *command_id,
+                        struct arena *arena, Crownest__Records__CommandRecord **ret_record)
+{
+    struct schema_key key = schema_key("c", project_id, command_id, NULL);
+
+    if (!id_valid("cmd_", command_id))
+        return -ENOENT;
+    return record_get(store, &key, &crownest__records__command_record__descriptor, arena,
+                      ret_record);
+}
+
+int command_record_start(struct store *store, const Crownest__Records__CommandRecord *record,
+                         const struct command_commit *commit)
+{
+    struct places places = places_of(record->command);
+    struct store_batch *batch = store_batch_new();
+
+    record_put(batch, &places.record, &record->base);
+    record_put_string(batch, &places.running, record->command->project_id);
+    record_put_string(batch, &places.by_sandbox, "");
+    if (commit)
+        commit->add(commit->arg, batch, record->command);
+    return store_commit(store, batch, STORE_SYNCED);
+}
+
+int command_record_take_back(struct store *store, const Crownest__V1__Command *command,
+                             const struct command_commit *commit)
+{
+    struct places places = places_of(command);
+    struct store_batch *batch = store_batch_new();
+
+    record_delete(batch, &places.record);
+    record_delete(batch, &places.running);
+    record_delete(batch, &places.by_sandbox);
+    if (commit)
+        commit->take_back(commit->arg, batch);
+    return store_commit(store, batch, STORE_SYNCED);
+}
+
+int command_record_exit(struct store *store, const Crownest__Records__CommandRecord *record,
+                        const struct collect_result *collected)
+{
+    struct places places = places_of(record->command);
+    struct store_batch *batch = store_batch_new();
+
+    record_put(batch, &places.record, &record->base);
+    record_delete(batch, &places.running);
+    collect_record(batch, collected);
+    return store_commit(store, batch, STORE_SYNCED);
+}
