@@ -10,7 +10,6 @@
 
 #define HOST_SHM_KEY 0x43724e73
 
-/* Whether this is about the host (canaries) or the neighbour; bytes of SHA-256. */
 #define HOST_HASH_SIZE 32
 
 struct host {
@@ -26,6 +25,7 @@ struct host {
     int shm;
     pid_t bystander; /* a process of the host */
     uint8_t before[HOST_HASH_SIZE];
+    char template_sums[512]; /* of some of its files, as the neighbour reads them */
     int64_t clock_offset_ns;
 };
 

@@ -1,8 +1,6 @@
 /* The posture of live processes, seen from the host and from inside, equals posture.h. */
 #include "tests/jail/posture.h"
 
-#include <dirent.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +11,6 @@
 #include "tests/jail/fixture.h"
 #include "tests/jail/posture_check.h"
 
-#define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 #define INIT_ID 65533U
 #define IDS_PER_SANDBOX 65536U
 
