@@ -70,11 +70,15 @@ int request_handle(void)
                             .msg_control = control.buffer,
                             .msg_controllen = sizeof(control.buffer)};
     ssize_t size = recvmsg(NEST_FD_CONTROL, &header, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
-    if (size <= 0) {
-        return size == 0 ? -ECONNRESET : 0;
+    if (size < 0) {
+        return 0;
     }
     message.fd = -1;
     size_t fds = take_fds(&header, &message.fd);
+    if (size == 0) {
+        nest_close(&message.fd);
+        return -ECONNRESET;
+    }
     const struct nest_request *request = &message.request;
     if ((size_t)size >= NEST_HEADER_SIZE) {
         bool known =

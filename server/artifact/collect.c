@@ -19,6 +19,7 @@
 struct collection {
     const struct collect_options *options;
     struct arena *arena;
+    uint64_t bytes_left;
     size_t count;
     struct found {
         int fd;
@@ -180,20 +181,24 @@ static Crownest__V1__Artifact *artifact_new(const struct collection *collection,
     return artifact;
 }
 
-static struct status keep_file(const struct collection *collection, const struct found *file,
+static struct status keep_file(struct collection *collection, const struct found *file,
                                struct collect_result *result)
 {
     char digest[BLOB_DIGEST_SIZE];
     uint64_t size;
-    int r =
-        blob_put(collection->options->blobs, file->fd, LIMIT_ARTIFACT_BYTES, digest, &size, NULL);
+    uint64_t limit = collection->bytes_left < LIMIT_ARTIFACT_BYTES ? collection->bytes_left
+                                                                   : LIMIT_ARTIFACT_BYTES;
+    int r = blob_put(collection->options->blobs, file->fd, limit, digest, &size, NULL);
 
     if (r == -EFBIG)
         return status_error(STATUS_RESOURCE_EXHAUSTED, "ARTIFACT_TOO_LARGE",
-                            "%.200s is larger than %llu bytes", file->path, LIMIT_ARTIFACT_BYTES);
+                            "%.160s is larger than %llu bytes, or makes its collection larger than "
+                            "%llu",
+                            file->path, LIMIT_ARTIFACT_BYTES, LIMIT_COLLECT_BYTES);
     if (r < 0)
         return status_unavailable("ARTIFACT_STORE_FAILED", "%.200s could not be stored: %s",
                                   file->path, strerror(-r));
+    collection->bytes_left -= size;
     result->artifacts[result->artifact_count++] = artifact_new(collection, file, digest, size);
     return STATUS_OK_VALUE;
 }
@@ -203,6 +208,7 @@ static void collection_start(struct collection *collection, const struct collect
 {
     collection->options = options;
     collection->arena = arena;
+    collection->bytes_left = LIMIT_COLLECT_BYTES;
     collection->count = 0;
     *result = (struct collect_result){0};
     result->artifacts = arena_alloc(arena, LIMIT_COLLECT_FILES * sizeof(*result->artifacts));

@@ -183,6 +183,9 @@ static void on_exited(void *arg, struct sandbox *sandbox, const struct nest_repl
     if (command && command->sandbox != sandbox)
         command = NULL;
     (void)pthread_mutex_unlock(&commands->mutex);
+    /* One whose start was given up. */
+    if (!command)
+        nest_ack(sandbox_nest(sandbox), reply->command);
     if (!command || command->over)
         return;
     command->exit = *reply;

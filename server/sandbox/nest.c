@@ -79,7 +79,8 @@ static void nest_ready(struct loop_source *source, uint32_t events)
     if (got == -EAGAIN)
         return;
     if (got != (ssize_t)sizeof(reply) || reply.version != NEST_WIRE_VERSION) {
-        fdpass_close(fds, got > 0 ? fd_count : 0);
+        /* Even a message of no bytes, which looks like the end, may have brought some. */
+        fdpass_close(fds, fd_count);
         nest_close(nest);
         return;
     }
@@ -91,7 +92,7 @@ static void nest_ready(struct loop_source *source, uint32_t events)
     nest_complete(nest, &reply, fds, fd_count);
 }
 
-struct nest *nest_new(struct loop *loop, int fd, const struct nest_hooks *hooks)
+void nest_new(struct loop *loop, int fd, const struct nest_hooks *hooks, struct nest **ret_nest)
 {
     struct nest *nest = calloc(1, sizeof(*nest));
 
@@ -103,9 +104,9 @@ struct nest *nest_new(struct loop *loop, int fd, const struct nest_hooks *hooks)
     nest->source = (struct loop_source){.fd = fd, .ready = nest_ready};
     (void)pthread_mutex_init(&nest->mutex, NULL);
     cond_init(&nest->wake);
+    *ret_nest = nest;
     if (loop_add(loop, &nest->source, EPOLLIN) < 0)
         abort();
-    return nest;
 }
 
 struct nest *nest_ref(struct nest *nest)
@@ -203,6 +204,17 @@ static int blob_fd(struct bytes blob)
     return take_fd(&fd);
 }
 
+/* Nobody waits for the answer: it is dropped as one to an unknown serial. */
+static void nest_tell(struct nest *nest, uint32_t op, uint64_t command)
+{
+    struct nest_request request = {.version = NEST_WIRE_VERSION, .op = op, .command = command};
+
+    lock_scope(&nest->mutex);
+    request.serial = ++nest->serial;
+    if (!nest->closed)
+        (void)fdpass_send(nest->source.fd, &request, NEST_HEADER_SIZE, NULL, 0);
+}
+
 ssize_t nest_pipe_read(int fd, void *data, size_t size)
 {
     struct iovec part = {.iov_base = data, .iov_len = size};
@@ -251,6 +263,9 @@ int nest_spawn(struct nest *nest, uint64_t command, const struct nest_spawn_opti
         fdpass_close(call.fds, call.fd_count);
         r = -EPROTO;
     }
+    /* It may have been started, or may be started later: nobody would ever hear of it. */
+    if (r == -ETIMEDOUT || r == -EPROTO)
+        nest_tell(nest, NEST_KILL, command);
     if (r < 0) {
         if (call.reply.step <= NEST_STEP_EXEC && call.reply.step > NEST_STEP_NONE)
             *ret_step = call.reply.step;
@@ -278,14 +293,27 @@ int nest_kill(struct nest *nest, uint64_t command)
 
 void nest_ack(struct nest *nest, uint64_t command)
 {
-    struct nest_request request = {
-        .version = NEST_WIRE_VERSION, .op = NEST_ACK, .command = command};
+    nest_tell(nest, NEST_ACK, command);
+}
 
-    /* Nobody waits for the answer: it is dropped as one to an unknown serial. */
-    lock_scope(&nest->mutex);
-    request.serial = ++nest->serial;
-    if (!nest->closed)
-        (void)fdpass_send(nest->source.fd, &request, NEST_HEADER_SIZE, NULL, 0);
+/* A regular file that can be read, so that reading it waits for nobody in the sandbox. */
+static bool is_file(int fd)
+{
+    struct stat st;
+    int flags = fcntl(fd, F_GETFL);
+
+    return fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && flags >= 0 && (flags & O_PATH) == 0;
+}
+
+static bool is_tcp_socket(int fd)
+{
+    int domain = 0;
+    int type = 0;
+    socklen_t size = sizeof(int);
+
+    return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0 &&
+           getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 &&
+           (domain == AF_INET || domain == AF_INET6) && type == SOCK_STREAM;
 }
 
 int nest_read(struct nest *nest, const char *path, uint32_t flags, int *ret_fd, uint64_t *ret_size)
@@ -298,6 +326,10 @@ int nest_read(struct nest *nest, const char *path, uint32_t flags, int *ret_fd, 
         r = nest_exchange(nest, &request, NEST_REQUEST_SIZE(file), &call, 1);
     if (r < 0)
         return r;
+    if (!is_file(call.fds[0])) {
+        fdpass_close(call.fds, call.fd_count);
+        return -EPROTO;
+    }
     *ret_fd = call.fds[0];
     *ret_size = call.reply.size_bytes;
     return 0;
@@ -309,7 +341,12 @@ int nest_connect(struct nest *nest, uint16_t port, int *ret_fd)
     struct nest_call call;
     int r = nest_exchange(nest, &request, NEST_REQUEST_SIZE(port), &call, 1);
 
-    if (r == 0)
-        *ret_fd = call.fds[0];
-    return r;
+    if (r < 0)
+        return r;
+    if (!is_tcp_socket(call.fds[0])) {
+        fdpass_close(call.fds, call.fd_count);
+        return -EPROTO;
+    }
+    *ret_fd = call.fds[0];
+    return 0;
 }

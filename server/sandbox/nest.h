@@ -29,8 +29,8 @@ struct nest_hooks {
     void *arg;
 };
 
-/* Takes the socket. */
-struct nest *nest_new(struct loop *loop, int fd, const struct nest_hooks *hooks);
+/* Takes the socket. *ret_nest is set before the first hook is called. */
+void nest_new(struct loop *loop, int fd, const struct nest_hooks *hooks, struct nest **ret_nest);
 struct nest *nest_ref(struct nest *nest);
 void nest_unref(struct nest *nest);
 

@@ -294,9 +294,12 @@ struct status sandboxes_kill(struct sandboxes *sandboxes, const char *project_id
     struct status status =
         end_sandbox(sandboxes, project_id, id, CROWNEST__V1__END_CAUSE__END_CAUSE_KILLED, "");
 
-    if (!status_is_ok(&status))
-        return status;
-    return sandboxes_get(sandboxes, project_id, id, arena, ret_sandbox);
+    if (status_is_ok(&status))
+        status = sandboxes_get(sandboxes, project_id, id, arena, ret_sandbox);
+    /* It was not among those that run, and has no tombstone either: it does not run yet. */
+    if (status_is_ok(&status) && !(*ret_sandbox)->end_time)
+        status = status_unavailable("KILL_FAILED", "the sandbox is still being created; try again");
+    return status;
 }
 
 static void end_job_run(struct job *job)
@@ -421,7 +424,7 @@ static struct sandbox *sandbox_new(struct sandboxes *owner, const struct jail *j
     sandbox->end_job.tenant = sandbox->project_id;
     struct nest_hooks hooks = {.exited = nest_exited, .closed = nest_closed, .arg = sandbox};
 
-    sandbox->nest = nest_new(owner->loop, jail->fds[SD_FD_CONTROL], &hooks);
+    nest_new(owner->loop, jail->fds[SD_FD_CONTROL], &hooks, &sandbox->nest);
     return sandbox;
 }
 

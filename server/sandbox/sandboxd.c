@@ -234,6 +234,18 @@ static void request_name(struct sd_request *request, const char *id)
     (void)snprintf(request->sandbox, sizeof(request->sandbox), "%s", id);
 }
 
+/* A jail that was asked for and not waited for: whenever it is built, nobody will use it. */
+static void give_up(struct sandboxd *sandboxd, const char *id)
+{
+    struct sd_request request = {.version = SD_WIRE_VERSION, .op = SD_KILL};
+
+    request_name(&request, id);
+    lock_scope(&sandboxd->mutex);
+    request.serial = ++sandboxd->serial;
+    if (sandboxd->fd >= 0)
+        (void)fdpass_send(sandboxd->fd, &request, sizeof(request), NULL, 0);
+}
+
 int sandboxd_create(struct sandboxd *sandboxd, const char *id,
                     const uint8_t template_digest[SD_DIGEST_SIZE], const struct sd_limits *limits,
                     int ret_fds[SD_FD_COUNT], struct err *err)
@@ -248,6 +260,8 @@ int sandboxd_create(struct sandboxd *sandboxd, const char *id,
     if (r == 0 && exchange.fd_count != SD_FD_COUNT)
         r = err_set(err, EPROTO, "sandboxd sent %u descriptors instead of %d", exchange.fd_count,
                     SD_FD_COUNT);
+    if (r == -ETIMEDOUT || r == -EPROTO)
+        give_up(sandboxd, id);
     if (r < 0) {
         fdpass_close(exchange.fds, exchange.fd_count);
         return r;

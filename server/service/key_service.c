@@ -1,13 +1,18 @@
+#include <pthread.h>
 #include <string.h>
 
 #include "server/policy/key.h"
 #include "server/policy/project.h"
 #include "server/service/page.h"
 #include "server/service/service.h"
+#include "server/util/cleanup.h"
 #include "server/util/clock.h"
 #include "server/util/prototime.h"
 
 #define LABEL_MAX 128
+
+/* Keys are read, changed and written back: a retried mint must not undo a revocation. */
+static pthread_mutex_t changing = PTHREAD_MUTEX_INITIALIZER;
 
 static bool scope_known(const char *scope)
 {
@@ -59,17 +64,25 @@ static struct status fill_key(struct rpc_call *call, const Crownest__V1__CreateK
 }
 
 static struct status mint(struct rpc_call *call, const struct answer *answer,
-                          struct store_batch *batch, Crownest__V1__Key **key,
-                          char ret_secret[SECRET_SIZE])
+                          Crownest__V1__Key **key, char ret_secret[SECRET_SIZE])
 {
+    lock_scope(&changing);
+    struct store *store = service_of(call)->store;
     struct arena *arena = rpc_call_arena(call);
+    struct store_batch *batch = store_batch_new();
+    struct status status = STATUS_OK_VALUE;
 
-    if (answer->kept)
-        return key_renew(service_of(call)->store, batch, answer->kept->resource_id, arena, key,
-                         ret_secret);
-    key_create(batch, *key, arena, ret_secret);
-    answer_keep_id(answer, batch, (*key)->key_id);
-    return STATUS_OK_VALUE;
+    if (answer->kept) {
+        status = key_renew(store, batch, answer->kept->resource_id, arena, key, ret_secret);
+    } else {
+        key_create(batch, *key, arena, ret_secret);
+        answer_keep_id(answer, batch, (*key)->key_id);
+    }
+    if (!status_is_ok(&status))
+        store_batch_free(batch);
+    else if (store_commit(store, batch, STORE_SYNCED) < 0)
+        status = status_unavailable("STORE_FAILED", "the database cannot be written");
+    return status;
 }
 
 struct status service_key_create(struct rpc_call *call,
@@ -87,13 +100,7 @@ struct status service_key_create(struct rpc_call *call,
         status = answer_begin(service->answers, call, request->request_id, &answer);
     if (!status_is_ok(&status))
         return status;
-    struct store_batch *batch = store_batch_new();
-
-    status = mint(call, &answer, batch, &response->key, secret);
-    if (!status_is_ok(&status))
-        store_batch_free(batch);
-    else if (store_commit(service->store, batch, STORE_SYNCED) < 0)
-        status = status_unavailable("STORE_FAILED", "the database cannot be written");
+    status = mint(call, &answer, &response->key, secret);
     answer_end(&answer);
     if (status_is_ok(&status))
         response->secret = arena_strdup(rpc_call_arena(call), secret);
@@ -123,6 +130,7 @@ struct status service_key_revoke(struct rpc_call *call,
                                  const Crownest__V1__RevokeKeyRequest *request,
                                  Crownest__V1__RevokeKeyResponse *response)
 {
+    lock_scope(&changing);
     return key_revoke(service_of(call)->store, request->key_id, rpc_call_arena(call),
                       &response->key);
 }

@@ -3,39 +3,47 @@
 
 /* Opens the port, or finds what an earlier try of the same request has opened. */
 static struct status open_port(struct rpc_call *call, const struct answer *answer,
-                               const struct sandbox *sandbox, uint32_t port,
+                               const Crownest__V1__CreatePreviewRequest *request,
                                struct store_batch *batch, Crownest__V1__Preview **ret_preview,
                                char ret_token[SECRET_SIZE])
 {
     const struct previews *previews = &service_of(call)->previews;
+    const char *project_id = rpc_call_caller(call)->project_id;
     struct arena *arena = rpc_call_arena(call);
+    struct sandbox *sandbox;
 
     if (answer->kept)
-        return preview_renew(previews, rpc_call_caller(call)->project_id, answer->kept->resource_id,
-                             batch, arena, ret_preview, ret_token);
+        return preview_renew(previews, project_id, answer->kept->resource_id, batch, arena,
+                             ret_preview, ret_token);
     struct status status =
-        preview_create(previews, sandbox, port, batch, arena, ret_preview, ret_token);
+        sandboxes_running(service_of(call)->sandboxes, project_id, request->sandbox_id, &sandbox);
 
+    if (!status_is_ok(&status))
+        return status;
+    status = preview_create(previews, sandbox, request->port, batch, arena, ret_preview, ret_token);
+    sandbox_unref(sandbox);
     if (status_is_ok(&status))
         answer_keep_id(answer, batch, (*ret_preview)->preview_id);
     return status;
 }
 
-static struct status create(struct rpc_call *call,
-                            const Crownest__V1__CreatePreviewRequest *request,
-                            const struct sandbox *sandbox,
-                            Crownest__V1__CreatePreviewResponse *response)
+struct status service_preview_create(struct rpc_call *call,
+                                     const Crownest__V1__CreatePreviewRequest *request,
+                                     Crownest__V1__CreatePreviewResponse *response)
 {
     struct service *service = service_of(call);
-    struct store_batch *batch;
     struct answer answer;
     char token[SECRET_SIZE];
+
+    if (request->port == 0 || request->port > 65535)
+        return status_invalid("port", "PORT_INVALID", "a port is from 1 to 65535");
     struct status status = answer_begin(service->answers, call, request->request_id, &answer);
 
     if (!status_is_ok(&status))
         return status;
-    batch = store_batch_new();
-    status = open_port(call, &answer, sandbox, request->port, batch, &response->preview, token);
+    struct store_batch *batch = store_batch_new();
+
+    status = open_port(call, &answer, request, batch, &response->preview, token);
     if (!status_is_ok(&status))
         store_batch_free(batch);
     else if (store_commit(service->store, batch, STORE_SYNCED) < 0)
@@ -44,25 +52,6 @@ static struct status create(struct rpc_call *call,
     if (status_is_ok(&status))
         response->token = arena_strdup(rpc_call_arena(call), token);
     secret_wipe(token, sizeof(token));
-    return status;
-}
-
-struct status service_preview_create(struct rpc_call *call,
-                                     const Crownest__V1__CreatePreviewRequest *request,
-                                     Crownest__V1__CreatePreviewResponse *response)
-{
-    struct sandbox *sandbox;
-
-    if (request->port == 0 || request->port > 65535)
-        return status_invalid("port", "PORT_INVALID", "a port is from 1 to 65535");
-    struct status status =
-        sandboxes_running(service_of(call)->sandboxes, rpc_call_caller(call)->project_id,
-                          request->sandbox_id, &sandbox);
-
-    if (!status_is_ok(&status))
-        return status;
-    status = create(call, request, sandbox, response);
-    sandbox_unref(sandbox);
     return status;
 }
 

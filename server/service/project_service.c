@@ -1,12 +1,19 @@
+#include <pthread.h>
+
 #include "server/policy/project.h"
 
 #include "server/service/page.h"
 #include "server/service/service.h"
+#include "server/util/cleanup.h"
+
+/* Between the look for a project of the same name and the write nobody else makes one. */
+static pthread_mutex_t creating = PTHREAD_MUTEX_INITIALIZER;
 
 static struct status create(struct rpc_call *call, const struct answer *answer,
                             const Crownest__V1__CreateProjectRequest *request,
                             Crownest__V1__CreateProjectResponse *response)
 {
+    lock_scope(&creating);
     struct service *service = service_of(call);
     struct store_batch *batch = store_batch_new();
     struct status status = project_create(service->store, request->name, rpc_call_arena(call),

@@ -16,6 +16,7 @@
 #define LIMIT_LOG_FRAME (64U << 10)       /* payload of one log frame */
 #define LIMIT_LOG_BYTES (4ULL << 30)      /* kept bytes of one command's log */
 #define LIMIT_ARTIFACT_BYTES (2ULL << 30) /* one artifact */
+#define LIMIT_COLLECT_BYTES (4ULL << 30)  /* all artifacts of one collect */
 #define LIMIT_COLLECT_ITEMS 64            /* items of one collect */
 #define LIMIT_COLLECT_FILES 256           /* files that one collect may match */
 #define LIMIT_SANDBOXES 1024              /* living sandboxes of this host */

@@ -327,6 +327,7 @@ void host_check_jail(struct jail_box *box)
         int fds[3];
         struct nest_reply reply = jail_spawn(box, USERS[i].user, "/", argv, fds);
         assert_int_equal(reply.error, 0);
+        posture_await_cat(fds);
         posture_check_command(box, posture_command_pid(box), USERS[i].posture);
         for (int f = 0; f < 3; f++) {
             close(fds[f]);

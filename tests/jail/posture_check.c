@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -230,6 +231,15 @@ void posture_check_cgroups(const struct jail_box *box, pid_t pid)
         }
         assert_non_null(strstr(line, group));
     }
+}
+
+void posture_await_cat(const int fds[3])
+{
+    char byte = 'x';
+    struct pollfd wait = {.fd = fds[0], .events = POLLIN};
+    assert_int_equal(write(fds[2], &byte, 1), 1);
+    assert_int_equal(poll(&wait, 1, JAIL_TIMEOUT_MS), 1);
+    assert_int_equal(read(fds[0], &byte, 1), 1);
 }
 
 void posture_check_command(const struct jail_box *box, pid_t pid, const struct posture *posture)

@@ -26,5 +26,11 @@ void posture_check_descriptors(pid_t pid);
 void posture_check_limits(pid_t pid);
 void posture_check_cgroups(const struct jail_box *box, pid_t pid);
 
+/*
+ * Sends a line through a "cat" whose descriptors these are: once it is back, the program runs, and
+ * its loader has no file open any more.
+ */
+void posture_await_cat(const int fds[3]);
+
 /* All of them. */
 void posture_check_command(const struct jail_box *box, pid_t pid, const struct posture *posture);

@@ -42,6 +42,7 @@ static void check_command(uint32_t user, const struct posture *posture)
     char echo;
     assert_int_equal(write(fds[2], "x", 1), 1);
     assert_int_equal(read(fds[0], &echo, 1), 1);
+    posture_await_cat(fds);
     pid_t pid = posture_command_pid(&box);
     posture_check_command(&box, pid, posture);
     for (int i = 0; i < 3; i++) {

@@ -43,6 +43,12 @@ size_t host_mounts_below(const char *dir, pid_t pid);
 
 /* Resident anonymous memory in bytes. */
 size_t host_memory(pid_t pid);
+/* Whether that says anything: a sanitizer keeps what was freed, and shadows what was not. */
+#ifdef __SANITIZE_ADDRESS__
+#define HOST_MEMORY_COUNTS 0
+#else
+#define HOST_MEMORY_COUNTS 1
+#endif
 
 /* Entries of a directory, 0 when it is not there. */
 size_t host_entries(const char *dir);

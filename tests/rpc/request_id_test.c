@@ -129,6 +129,8 @@ static void an_answer_outlives_what_it_speaks_of(void **state)
 {
     struct crownest_client *client = service_of(state)->client;
     char ids[2][STEP_ID_SIZE];
+    char previews[2][STEP_ID_SIZE];
+    char token[STEP_ID_SIZE];
     char sandbox_id[STEP_ID_SIZE];
     char again[STEP_ID_SIZE];
 
@@ -136,11 +138,14 @@ static void an_answer_outlives_what_it_speaks_of(void **state)
     Crownest__V1__CommandSpec command = step_shell(sandbox_id, "true");
 
     assert_done(start(client, "later-2", &command, ids[0]), &error);
+    assert_done(open_preview(client, "later-3", sandbox_id, previews[0], token), &error);
     step_kill(client, sandbox_id);
     assert_done(create(client, "later-1", "base", again, &error), &error);
     assert_string_equal(again, sandbox_id);
     assert_done(start(client, "later-2", &command, ids[1]), &error);
     assert_string_equal(ids[0], ids[1]);
+    assert_done(open_preview(client, "later-3", sandbox_id, previews[1], token), &error);
+    assert_string_equal(previews[0], previews[1]);
 }
 
 static void an_id_is_not_taken_for_another_request(void **state)

@@ -60,7 +60,7 @@ static int setup(void **state)
         loop_new(&hostile.loop) < 0)
         return -1;
     hostile.fd = ends[1];
-    hostile.nest = nest_new(hostile.loop, ends[0], &hooks);
+    nest_new(hostile.loop, ends[0], &hooks, &hostile.nest);
     *state = &hostile;
     return 0;
 }
@@ -111,6 +111,7 @@ static void *drip_entries(void *arg)
         (void)poll(NULL, 0, 100);
     while (write(fd, "\001", 1) == 1);
     (void)close(fd);
+    reply(arg, &request, NULL, 0);
     return NULL;
 }
 
@@ -135,7 +136,7 @@ static void a_listing_that_drips_has_an_end(void **state)
     (void)pthread_join(thread, NULL);
 }
 
-/* Reads a page of an upload every half second, until there is no more. */
+/* Reads a page of an upload every tenth of a second, until there is no more. */
 static void *sip_upload(void *arg)
 {
     struct nest_request request;
@@ -144,7 +145,7 @@ static void *sip_upload(void *arg)
 
     receive(arg, &request, &fd);
     do
-        (void)poll(NULL, 0, 500);
+        (void)poll(NULL, 0, 100);
     while (read(fd, page, sizeof(page)) > 0);
     (void)close(fd);
     reply(arg, &request, NULL, 0);
@@ -184,18 +185,22 @@ static void *hand_over_sockets(void *arg)
     return NULL;
 }
 
-static void outputs_that_are_no_pipes_are_refused(void **state)
+static void outputs_that_are_no_pipes_are_refused_and_the_command_killed(void **state)
 {
     struct hostile *hostile = *state;
     struct nest_spawn_options options = {
         .user = NEST_USER, .cwd = "/", .argc = 1, .blob = bytes_of("x", 2)};
     int fds[NEST_PIPE_COUNT];
+    struct nest_request request;
     enum nest_step step;
     pthread_t thread;
 
     assert_int_equal(pthread_create(&thread, NULL, hand_over_sockets, hostile), 0);
     assert_int_equal(nest_spawn(hostile->nest, 1, &options, fds, &step), -EPROTO);
     (void)pthread_join(thread, NULL);
+    receive(hostile, &request, &fds[0]);
+    assert_int_equal(request.op, NEST_KILL);
+    assert_int_equal(request.command, 1);
 }
 
 static void a_pipe_made_blocking_blocks_nobody(void **state)
@@ -223,7 +228,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_listing_that_drips_has_an_end, setup, teardown),
         cmocka_unit_test_setup_teardown(an_upload_that_is_sipped_has_an_end, setup, teardown),
-        cmocka_unit_test_setup_teardown(outputs_that_are_no_pipes_are_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            outputs_that_are_no_pipes_are_refused_and_the_command_killed, setup, teardown),
         cmocka_unit_test(a_pipe_made_blocking_blocks_nobody),
     };
 
