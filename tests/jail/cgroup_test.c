@@ -1,0 +1,106 @@
+/* A command is a cgroup: where its processes are, and what the sandbox's groups say and do. */
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tests/jail/fixture.h"
+#include "tests/jail/posture_check.h"
+
+#define PEAK_BYTES (40U << 20)
+
+static const struct sd_limits LIMITS = {96ULL << 20, 16ULL << 20, 1500, 77};
+static struct jail_box box;
+static struct jail_run run;
+
+static int create_box(void **state)
+{
+    jail_create_with(*state, &LIMITS, &box);
+    return 0;
+}
+
+static int kill_box(void **state)
+{
+    assert_int_equal(jail_kill(*state, &box).error, 0);
+    return 0;
+}
+
+/* The group of the v2 tree, below "crownest/<id>". */
+static void assert_group(pid_t pid, const char *below)
+{
+    char value[256];
+    char expected[256];
+    posture_find_line(posture_read_proc(pid, "cgroup"), "0", value, sizeof(value));
+    (void)snprintf(expected, sizeof(expected), "/crownest/%s%s", box.id, below);
+    assert_string_equal(value, expected);
+}
+
+static void each_command_has_its_group(void **state)
+{
+    const char *const argv[] = {"cat", NULL};
+    (void)state;
+    assert_group(posture_init_pid(&box), "");
+    for (int i = 1; i <= 2; i++) {
+        char group[16];
+        int fds[3];
+        struct nest_reply reply = jail_spawn(&box, NEST_USER, "/", argv, fds);
+        assert_int_equal(reply.error, 0);
+        (void)snprintf(group, sizeof(group), "/c-%d", i);
+        assert_group(posture_command_pid(&box), group);
+        for (int f = 0; f < 3; f++) {
+            close(fds[f]);
+        }
+        jail_wait(&box, reply.command, &run);
+    }
+}
+
+/* What a file of the sandbox's group says, up to its first newline; false on the other layout. */
+static bool limit_is(const char *dir, const char *name, const char *expected)
+{
+    char path[256];
+    char value[64] = {0};
+    (void)snprintf(path, sizeof(path), "/sys/fs/cgroup%s/crownest/%s/%s", dir, box.id, name);
+    FILE *file = fopen(path, "re");
+    if (file == NULL) {
+        return false;
+    }
+    assert_non_null(fgets(value, sizeof(value), file));
+    (void)fclose(file);
+    value[strcspn(value, "\n")] = '\0';
+    assert_string_equal(value, expected);
+    return true;
+}
+
+static void limits_are_in_the_groups(void **state)
+{
+    (void)state;
+    assert_true(limit_is("", "memory.max", "100663296") ||
+                limit_is("/memory", "memory.limit_in_bytes", "100663296"));
+    assert_true(limit_is("", "cpu.max", "150000 100000") ||
+                limit_is("/cpu", "cpu.cfs_quota_us", "150000"));
+    assert_true(limit_is("", "pids.max", "77") || limit_is("/pids", "pids.max", "77"));
+}
+
+static void usage_is_that_of_all_that_ran(void **state)
+{
+    char line[128];
+    struct sd_reply reply;
+    (void)snprintf(line, sizeof(line), "perl -e '$x = \"a\" x %u; print length $x'", PEAK_BYTES);
+    jail_shell(&box, line, &run);
+    assert_true(run.cpu_usec > 0);
+    reply = jail_kill(*state, &box);
+    assert_int_equal(reply.error, 0);
+    assert_int_equal(reply.oom_kills, 0);
+    assert_in_range(reply.memory_peak_bytes, PEAK_BYTES, LIMITS.memory_bytes);
+    assert_true(reply.cpu_usec >= run.cpu_usec);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(each_command_has_its_group, create_box, kill_box),
+        cmocka_unit_test_setup_teardown(limits_are_in_the_groups, create_box, kill_box),
+        cmocka_unit_test_setup(usage_is_that_of_all_that_ran, create_box),
+    };
+    return fixture_main(tests);
+}
