@@ -106,6 +106,14 @@ static bool has_no_suid_dumps(void)
     return is_zero_setting("/proc/sys/fs/suid_dumpable");
 }
 
+/* RLIMIT_CORE does not hold back a dump into a pipe, whose reader runs as the host's root. */
+static bool dumps_into_files(void)
+{
+    char pattern[256];
+    return io_read_at(AT_FDCWD, "/proc/sys/kernel/core_pattern", pattern, sizeof(pattern)) < 1 ||
+           pattern[0] != '|';
+}
+
 static bool hides_pointers(void)
 {
     return !is_zero_setting("/proc/sys/kernel/kptr_restrict");
@@ -129,6 +137,8 @@ static const struct check CHECKS[] = {
     {"no swap", has_no_swap, false, "swapoff -a, or encrypt swap: tenants' memory may reach it"},
     {"kernel same-page merging off", has_no_ksm, false, "echo 0 > /sys/kernel/mm/ksm/run"},
     {"no dumps of privileged processes", has_no_suid_dumps, false, "sysctl fs.suid_dumpable=0"},
+    {"no program of the host reads core dumps", dumps_into_files, false,
+     "sysctl kernel.core_pattern=core"},
     {"kernel addresses hidden", hides_pointers, false, "sysctl kernel.kptr_restrict=1"},
     {"kernel log restricted", restricts_dmesg, false, "sysctl kernel.dmesg_restrict=1"},
 };
