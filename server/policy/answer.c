@@ -167,9 +167,7 @@ struct status answer_write(const struct answer *answer, struct store *store,
     struct store_batch *batch = store_batch_new();
 
     answer_keep(answer, batch, response);
-    if (store_commit(store, batch, STORE_SYNCED) < 0)
-        return status_unavailable("STORE_FAILED", "the database cannot be written");
-    return STATUS_OK_VALUE;
+    return record_commit(store, batch);
 }
 
 void answer_keep_id(const struct answer *answer, struct store_batch *batch, const char *resource_id)

@@ -104,9 +104,7 @@ struct status key_revoke(struct store *store, const char *key_id, struct arena *
 
     record->key->revoke_time = prototime_from_us(arena, clock_wall_us());
     put_key(batch, record->key, record->secret_hash.data);
-    if (store_commit(store, batch, STORE_SYNCED) < 0)
-        return status_unavailable("STORE_FAILED", "the database cannot be written");
-    return STATUS_OK_VALUE;
+    return record_commit(store, batch);
 }
 
 static struct status invalid(void)

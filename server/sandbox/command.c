@@ -569,8 +569,7 @@ struct status commands_start(struct commands *commands, struct sandbox *sandbox,
     if (log_create(commands->log_directory, record->command_id, &command->log, &err) < 0)
         status = status_unavailable("LOG_FAILED", "%s", err.message);
     else if (command_record_start(commands->options.store, spec->record, commit) < 0)
-        status = status_unavailable("STORE_FAILED",
-                                    "the database cannot be written; see the service's health");
+        status = record_write_failed();
     else
         status = spawn(command, spec);
     if (!status_is_ok(&status)) {

@@ -135,9 +135,7 @@ struct status preview_delete(const struct previews *previews, const char *projec
     record_delete(batch, &key);
     record_delete(batch, &owner);
     record_delete(batch, &by_sandbox);
-    if (store_commit(previews->store, batch, STORE_SYNCED) < 0)
-        return status_unavailable("STORE_FAILED", "the database cannot be written");
-    return STATUS_OK_VALUE;
+    return record_commit(previews->store, batch);
 }
 
 /* The record of a preview whose project is not known, and its sandbox when that runs. */

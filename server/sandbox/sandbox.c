@@ -108,12 +108,6 @@ static struct schema_key record_key(const char *project_id, const char *id)
     return schema_key("s", project_id, id, NULL);
 }
 
-static struct status store_failed(void)
-{
-    return status_unavailable("STORE_FAILED",
-                              "the database cannot be written; see the service's health");
-}
-
 static int read_record(struct sandboxes *sandboxes, const char *project_id, const char *id,
                        struct arena *arena, Crownest__Records__SandboxRecord **ret_record)
 {
@@ -476,7 +470,7 @@ static struct status build(struct sandboxes *sandboxes, const uint8_t template_h
 
     record->jail_id = record->sandbox->sandbox_id;
     if (write_living(sandboxes, record, NULL) < 0)
-        return store_failed();
+        return record_write_failed();
     int r =
         jail_pool_build(sandboxes->jails, record->jail_id, template_hash, limits, ret_jail, &err);
 
@@ -528,7 +522,7 @@ struct status sandboxes_create(struct sandboxes *sandboxes, const uint8_t templa
     record->sandbox->state = CROWNEST__V1__SANDBOX_STATE__SANDBOX_STATE_RUNNING;
     record->sandbox->start_time = prototime_from_us(arena, clock_wall_us());
     if (write_living(sandboxes, record, commit) < 0)
-        status = store_failed();
+        status = record_write_failed();
     sandbox_start(sandboxes, sandbox, due);
     if (!status_is_ok(&status))
         (void)end_sandbox(sandboxes, sandbox->project_id, sandbox->id,

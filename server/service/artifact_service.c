@@ -44,9 +44,7 @@ static struct status collect(struct rpc_call *call, const struct answer *answer,
     response->n_artifacts = result.artifact_count;
     collect_record(batch, &result);
     answer_keep(answer, batch, &response->base);
-    if (store_commit(service->store, batch, STORE_SYNCED) < 0)
-        return status_unavailable("STORE_FAILED", "the database cannot be written");
-    return STATUS_OK_VALUE;
+    return record_commit(service->store, batch);
 }
 
 struct status service_artifact_collect(struct rpc_call *call,

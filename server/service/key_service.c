@@ -80,8 +80,8 @@ static struct status mint(struct rpc_call *call, const struct answer *answer,
     }
     if (!status_is_ok(&status))
         store_batch_free(batch);
-    else if (store_commit(store, batch, STORE_SYNCED) < 0)
-        status = status_unavailable("STORE_FAILED", "the database cannot be written");
+    else
+        status = record_commit(store, batch);
     return status;
 }
 

@@ -46,8 +46,8 @@ struct status service_preview_create(struct rpc_call *call,
     status = open_port(call, &answer, request, batch, &response->preview, token);
     if (!status_is_ok(&status))
         store_batch_free(batch);
-    else if (store_commit(service->store, batch, STORE_SYNCED) < 0)
-        status = status_unavailable("STORE_FAILED", "the database cannot be written");
+    else
+        status = record_commit(service->store, batch);
     answer_end(&answer);
     if (status_is_ok(&status))
         response->token = arena_strdup(rpc_call_arena(call), token);

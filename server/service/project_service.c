@@ -24,9 +24,7 @@ static struct status create(struct rpc_call *call, const struct answer *answer,
         return status;
     }
     answer_keep(answer, batch, &response->base);
-    if (store_commit(service->store, batch, STORE_SYNCED) < 0)
-        return status_unavailable("STORE_FAILED", "the database cannot be written");
-    return STATUS_OK_VALUE;
+    return record_commit(service->store, batch);
 }
 
 struct status service_project_create(struct rpc_call *call,

@@ -55,6 +55,17 @@ int record_get_string(struct store *store, const struct schema_key *key, char *r
     return 0;
 }
 
+struct status record_write_failed(void)
+{
+    return status_unavailable("STORE_FAILED",
+                              "the database cannot be written; see the service's health");
+}
+
+struct status record_commit(struct store *store, struct store_batch *batch)
+{
+    return store_commit(store, batch, STORE_SYNCED) < 0 ? record_write_failed() : STATUS_OK_VALUE;
+}
+
 struct page_walk {
     record_visit_fn *visit;
     void *arg;

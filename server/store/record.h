@@ -6,6 +6,7 @@
 #include "server/store/schema.h"
 #include "server/store/store.h"
 #include "server/util/arena.h"
+#include "server/util/status.h"
 
 void record_put(struct store_batch *batch, const struct schema_key *key,
                 const ProtobufCMessage *message);
@@ -20,6 +21,11 @@ int record_get(struct store *store, const struct schema_key *key,
                const ProtobufCMessageDescriptor *type, struct arena *arena, void *ret_message);
 int record_get_string(struct store *store, const struct schema_key *key, char *ret_value,
                       size_t size);
+
+/* What a failed write is to a client: UNAVAILABLE STORE_FAILED. */
+struct status record_write_failed(void);
+/* Commits the batch, synced, and says how that went. */
+struct status record_commit(struct store *store, struct store_batch *batch);
 
 /* A page of a list. */
 struct record_page {
