@@ -1,4 +1,5 @@
 #include "server/sandbox/command.h"
+#include "server/util/container_of.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -244,6 +245,7 @@ static void set_cause(const struct command *command, Crownest__V1__ExitCause ask
                       Crownest__V1__Command *record)
 {
     int status = command->exit.wait_status;
+    bool starved = !command->lost && status != 0 && sandbox_ran_out_of_memory(command->sandbox);
 
     if (command->lost) {
         record->exit_cause = CROWNEST__V1__EXIT_CAUSE__EXIT_CAUSE_SANDBOX_ENDED;
@@ -253,7 +255,7 @@ static void set_cause(const struct command *command, Crownest__V1__ExitCause ask
     } else {
         record->signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
         record->exit_cause = asked ? asked : CROWNEST__V1__EXIT_CAUSE__EXIT_CAUSE_SIGNALED;
-        if (!asked && record->signal == SIGKILL && sandbox_ran_out_of_memory(command->sandbox))
+        if (!asked && record->signal == SIGKILL && starved)
             record->exit_cause = CROWNEST__V1__EXIT_CAUSE__EXIT_CAUSE_OUT_OF_MEMORY;
     }
 }

@@ -92,8 +92,11 @@ void sandbox_unref(struct sandbox *sandbox);
 const char *sandbox_id(const struct sandbox *sandbox);
 const char *sandbox_project(const struct sandbox *sandbox);
 struct nest *sandbox_nest(struct sandbox *sandbox);
-/* Whether the kernel has killed a process of it for want of memory since the last time this was
- * asked. */
+/*
+ * Whether the kernel has killed a process of it for want of memory since this was last asked. The
+ * count is the sandbox's, not a command's: ask after each command that did not succeed, or a later
+ * one is blamed.
+ */
 bool sandbox_ran_out_of_memory(struct sandbox *sandbox);
 /* NAME=value strings that every command gets. */
 const char *const *sandbox_env(const struct sandbox *sandbox, size_t *ret_count);

@@ -114,6 +114,8 @@ static struct status record_event(const struct event_stream *stream, bool exited
 
     if (!status_is_ok(&status))
         return status;
+    if (exited && !record->command->end_time)
+        return record_write_failed();
     if (!exited) {
         event->event_case = CROWNEST__V1__COMMAND_EVENT__EVENT_STARTED;
         event->started = arena_alloc(arena, sizeof(*event->started));
