@@ -44,11 +44,6 @@ int cgroup_init(struct sd_err *err)
     return layout->setup(err);
 }
 
-const char *cgroup_layout_name(void)
-{
-    return layout->name;
-}
-
 const char *cgroup_tree(void)
 {
     return tree;
@@ -205,27 +200,4 @@ int cgroup_remove(const char *id)
         return -errno;
     }
     return error < 0 ? error : other;
-}
-
-int cgroup_each(void (*each)(void *context, const char *id), void *context)
-{
-    char path[PATH_MAX];
-    (void)snprintf(path, sizeof(path), "%s/crownest", tree);
-    DIR *dir = opendir(path);
-    if (dir == NULL) {
-        return -errno;
-    }
-    for (struct dirent *e = readdir(dir); e != NULL; e = readdir(dir)) {
-        char id[SD_ID_SIZE] = {0};
-        size_t length = strnlen(e->d_name, sizeof(e->d_name));
-        if (e->d_type != DT_DIR || length >= sizeof(id)) {
-            continue;
-        }
-        memcpy(id, e->d_name, length);
-        if (policy_id_is_valid(id)) {
-            each(context, id);
-        }
-    }
-    closedir(dir);
-    return 0;
 }

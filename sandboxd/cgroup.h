@@ -27,7 +27,6 @@ struct cgroup_usage {
 
 /* What differs between the layouts. */
 struct cgroup_layout {
-    const char *name;
     /* Makes "crownest" and lets it have the controllers. */
     int (*setup)(struct sd_err *err);
     /* Makes crownest/<id> with its limits; not in the v2 tree of a v1 host. */
@@ -44,9 +43,6 @@ extern const struct cgroup_layout cgroup_v2;
 
 /* Finds the layout and makes "crownest". Call once, before all else. */
 int cgroup_init(struct sd_err *err);
-
-/* Name of the layout found. */
-const char *cgroup_layout_name(void);
 
 /* Mount point of the v2 tree; for the layouts. */
 const char *cgroup_tree(void);
@@ -70,6 +66,3 @@ int cgroup_wait_empty(const char *id, int timeout_ms);
 
 /* Removes the groups everywhere. A missing one is none left, so 0. */
 int cgroup_remove(const char *id);
-
-/* Calls each with every sandbox id that has a group in the v2 tree. */
-int cgroup_each(void (*each)(void *context, const char *id), void *context);

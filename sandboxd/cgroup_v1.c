@@ -252,7 +252,6 @@ static int remove_group(const char *id)
 }
 
 const struct cgroup_layout cgroup_v1 = {
-    .name = "v1",
     .setup = setup,
     .create = create,
     .enter = enter,

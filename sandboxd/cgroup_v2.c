@@ -102,7 +102,6 @@ static int remove_group(const char *id)
 }
 
 const struct cgroup_layout cgroup_v2 = {
-    .name = "v2",
     .setup = setup,
     .create = create,
     .enter = enter,

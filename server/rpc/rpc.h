@@ -36,7 +36,7 @@ struct arena *rpc_call_arena(struct rpc_call *call);
 const struct rpc_caller *rpc_call_caller(const struct rpc_call *call);
 const char *rpc_call_request_id(const struct rpc_call *call); /* "req_…", made for each call */
 const struct rpc_method *rpc_call_method(const struct rpc_call *call);
-/* The request message as it came over the wire (unary and server-streaming calls). */
+/* The request as it came over the wire: of unary calls, and of server streams during `open`. */
 struct bytes rpc_call_request_bytes(const struct rpc_call *call);
 /* Metadata of the client by its lower-case name, or NULL; a string of the call's arena. */
 const char *rpc_call_metadata(struct rpc_call *call, const char *name);

@@ -14,8 +14,8 @@
 
 #include "server/util/cleanup.h"
 #include "server/util/cond.h"
+#include "server/util/container_of.h"
 #include "server/util/limits.h"
-#include "server/util/workers.h"
 
 struct nest {
     atomic_uint refs;
@@ -273,14 +273,6 @@ int nest_spawn(struct nest *nest, uint64_t command, const struct nest_spawn_opti
     }
     memcpy(ret_fds, call.fds, NEST_PIPE_COUNT * sizeof(int));
     return 0;
-}
-
-int nest_signal(struct nest *nest, uint64_t command, int signo)
-{
-    struct nest_request request = {.op = NEST_SIGNAL, .command = command, .signo = signo};
-    struct nest_call call;
-
-    return nest_exchange(nest, &request, NEST_REQUEST_SIZE(signo), &call, 0);
 }
 
 int nest_kill(struct nest *nest, uint64_t command)

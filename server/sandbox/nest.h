@@ -53,7 +53,6 @@ int nest_spawn(struct nest *nest, uint64_t command, const struct nest_spawn_opti
  * read. Returns the bytes, 0 at the end, or a negative errno; -EAGAIN: nothing now.
  */
 ssize_t nest_pipe_read(int fd, void *data, size_t size);
-int nest_signal(struct nest *nest, uint64_t command, int signo);
 int nest_kill(struct nest *nest, uint64_t command);
 /* Sends without waiting: nest-init may forget the command. */
 void nest_ack(struct nest *nest, uint64_t command);

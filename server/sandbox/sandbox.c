@@ -1,4 +1,5 @@
 #include "server/sandbox/sandbox.h"
+#include "server/util/container_of.h"
 
 #include <errno.h>
 #include <fcntl.h>

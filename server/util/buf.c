@@ -27,14 +27,6 @@ void buf_append(struct buf *buf, const void *data, size_t size)
     buf->size += size;
 }
 
-void buf_append_string(struct buf *buf, const char *string)
-{
-    size_t size = strlen(string);
-
-    buf_append(buf, string, size + 1);
-    buf->size -= 1;
-}
-
 void buf_done(struct buf *buf)
 {
     free(buf->data);

@@ -17,8 +17,6 @@ struct buf {
 
 void buf_reserve(struct buf *buf, size_t more);
 void buf_append(struct buf *buf, const void *data, size_t size);
-/* Appends the string and its NUL, and does not count the NUL. */
-void buf_append_string(struct buf *buf, const char *string);
 void buf_done(struct buf *buf);
 
 #define cleanup_buf __attribute__((cleanup(buf_done)))

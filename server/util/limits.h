@@ -1,7 +1,6 @@
 /* Every bound of the server in one place. Sizes in bytes unless the name says otherwise. */
 #pragma once
 
-#define LIMIT_REQUEST_BYTES (1U << 20)    /* a request message, unless its method says less */
 #define LIMIT_CALL_ARENA (32U << 20)      /* memory of one call */
 #define LIMIT_CALLS_RUNNING 4096          /* unary calls admitted at one time */
 #define LIMIT_STREAMS 32768               /* streams open at one time */

@@ -21,6 +21,3 @@ struct workers *workers_new(const char *name, unsigned threads, unsigned share);
 void workers_submit(struct workers *workers, struct job *job);
 /* Runs what was submitted, then ends the threads. */
 void workers_free(struct workers *workers);
-
-#define container_of(pointer, type, member)                                                        \
-    ((type *)(void *)((char *)(pointer) - __builtin_offsetof(type, member)))

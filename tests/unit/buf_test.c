@@ -38,18 +38,6 @@ static void empty_append_needs_no_memory(void **state)
     assert_int_equal(buf_bytes(&buf).size, 0);
 }
 
-static void string_ends_in_a_nul_that_does_not_count(void **state)
-{
-    cleanup_buf struct buf buf = {0};
-
-    (void)state;
-    buf_append_string(&buf, "crow");
-    assert_int_equal(buf.size, 4);
-    buf_append_string(&buf, "nest");
-    assert_int_equal(buf.size, 8);
-    assert_string_equal(buf.data, "crownest");
-}
-
 static void reserve_keeps_pointers_valid(void **state)
 {
     cleanup_buf struct buf buf = {0};
@@ -72,7 +60,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(appended_bytes_follow_each_other),
         cmocka_unit_test(empty_append_needs_no_memory),
-        cmocka_unit_test(string_ends_in_a_nul_that_does_not_count),
         cmocka_unit_test(reserve_keeps_pointers_valid),
     };
 

@@ -12,7 +12,7 @@
 
 #include "server/sandbox/loop.h"
 #include "server/util/clock.h"
-#include "server/util/workers.h"
+#include "server/util/container_of.h"
 
 #define TIMERS 200
 

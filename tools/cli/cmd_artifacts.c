@@ -47,28 +47,16 @@ static int fetch(struct list *list, const char *page_token, char **ret_next,
 
 static int list_run(const struct command *command, int argc, char **argv)
 {
-    struct connect_flags connect = {0};
-    bool as_json = false;
-    const struct flag flags[] = {
-        {.name = "json", .kind = FLAG_SWITCH, .value = &as_json, .help = "print them as JSON"},
-        CONNECT_FLAGS(&connect),
-    };
     struct list list = {
         .command = command,
         .heading = "ARTIFACT                        SANDBOX                         CREATED       "
                    "               BYTES  NAME\n",
         .print_row = print_row,
         .fetch = fetch,
+        .takes_operand = true,
     };
-    int first;
-    enum flags_result parsed = FLAGS_PARSE(command, flags, argc, argv, &first);
 
-    if (parsed != FLAGS_OK)
-        return parsed == FLAGS_HELP ? EXIT_OK : EXIT_USAGE;
-    if (argc - first > 1)
-        return flags_mistake(command, "takes one sandbox at most");
-    list.context = argc > first ? argv[first] : (char *)"";
-    return list_print(&list, &connect, as_json);
+    return list_main(&list, argc, argv);
 }
 
 static int write_all(int fd, const uint8_t *data, size_t len)

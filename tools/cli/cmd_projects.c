@@ -75,12 +75,6 @@ static int fetch(struct list *list, const char *page_token, char **ret_next,
 
 static int list_run(const struct command *command, int argc, char **argv)
 {
-    struct connect_flags connect = {0};
-    bool as_json = false;
-    const struct flag flags[] = {
-        {.name = "json", .kind = FLAG_SWITCH, .value = &as_json, .help = "print them as JSON"},
-        CONNECT_FLAGS(&connect),
-    };
     struct list list = {
         .command = command,
         .heading = "PROJECT                         NAME                                      "
@@ -88,14 +82,8 @@ static int list_run(const struct command *command, int argc, char **argv)
         .print_row = print_row,
         .fetch = fetch,
     };
-    int first;
-    enum flags_result parsed = FLAGS_PARSE(command, flags, argc, argv, &first);
 
-    if (parsed != FLAGS_OK)
-        return parsed == FLAGS_HELP ? EXIT_OK : EXIT_USAGE;
-    if (argc != first)
-        return flags_mistake(command, "takes no operands");
-    return list_print(&list, &connect, as_json);
+    return list_main(&list, argc, argv);
 }
 
 const struct command command_projects_create = {

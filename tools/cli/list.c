@@ -60,3 +60,24 @@ int list_print(struct list *list, const struct connect_flags *connect, bool as_j
     crownest_client_free(list->client);
     return fflush(stdout) ? EXIT_FAILED : code;
 }
+
+int list_main(struct list *list, int argc, char **argv)
+{
+    struct connect_flags connect = {0};
+    bool as_json = false;
+    const struct flag flags[] = {
+        {.name = "json", .kind = FLAG_SWITCH, .value = &as_json, .help = "print them as JSON"},
+        CONNECT_FLAGS(&connect),
+    };
+    int first;
+    enum flags_result parsed = FLAGS_PARSE(list->command, flags, argc, argv, &first);
+
+    if (parsed != FLAGS_OK)
+        return parsed == FLAGS_HELP ? EXIT_OK : EXIT_USAGE;
+    if (argc - first > (list->takes_operand ? 1 : 0))
+        return flags_mistake(list->command, list->takes_operand ? "takes one sandbox at most"
+                                                                : "takes no operands");
+    if (list->takes_operand)
+        list->context = argc > first ? argv[first] : (char *)"";
+    return list_print(list, &connect, as_json);
+}
