@@ -18,7 +18,7 @@
 #include "sandboxd/policy.h"
 
 #define CGROUP_ROOT "/sys/fs/cgroup"
-/* Commands, and a few that nest-init may keep ready. */
+/* Commands, nest-init's own, and a few that it may keep ready. */
 #define MAX_DESCENDANTS (NEST_MAX_COMMANDS + 16)
 
 static const struct cgroup_layout *layout;
@@ -85,10 +85,14 @@ int cgroup_create(const char *id, const struct sd_limits *limits, uid_t owner, g
         return sd_err_sys(err, "make cgroup in the v2 tree");
     }
     int error = layout->create(id, limits, err);
-    if (error < 0) {
-        return error;
+    if (error == 0) {
+        error = delegate(path, owner, group, err);
     }
-    return delegate(path, owner, group, err);
+    tree_path(id, CGROUP_INIT, path);
+    if (error == 0 && mkdir(path, 0755) < 0) {
+        error = sd_err_sys(err, "make nest-init's cgroup");
+    }
+    return error;
 }
 
 int cgroup_enter(const char *id, struct sd_err *err)
@@ -102,10 +106,15 @@ int cgroup_enter(const char *id, struct sd_err *err)
     return layout->enter(id, err);
 }
 
-int cgroup_open(const char *id, int *ret_fd, struct sd_err *err)
+int cgroup_settle(const char *id, struct sd_err *err)
+{
+    return layout->settle(id, err);
+}
+
+int cgroup_open(const char *id, const char *child, int *ret_fd, struct sd_err *err)
 {
     char path[PATH_MAX];
-    tree_path(id, "", path);
+    tree_path(id, child, path);
     int fd = open(path, O_DIRECTORY | O_CLOEXEC);
     if (fd < 0) {
         return sd_err_sys(err, "open cgroup");
@@ -131,6 +140,28 @@ int cgroup_set_frozen(const char *id, bool frozen)
     char path[PATH_MAX];
     tree_path(id, "cgroup.freeze", path);
     return io_write_at(AT_FDCWD, path, frozen ? "1" : "0");
+}
+
+bool cgroup_is_frozen(const char *id)
+{
+    char path[PATH_MAX];
+    unsigned long long frozen = 0;
+    tree_path(id, "cgroup.freeze", path);
+    return io_read_number_at(AT_FDCWD, path, "", &frozen) == 0 && frozen == 1;
+}
+
+bool cgroup_has(const char *id, pid_t pid)
+{
+    char path[64];
+    char text[8192];
+    char group[64];
+    (void)snprintf(path, sizeof(path), "/proc/%d/cgroup", pid);
+    int length = snprintf(group, sizeof(group), "0::/crownest/%s", id);
+    if (io_read_at(AT_FDCWD, path, text, sizeof(text)) < 0) {
+        return false;
+    }
+    const char *at = strstr(text, group);
+    return at != NULL && (at[length] == '/' || at[length] == '\n');
 }
 
 static int64_t now_ms(void)

@@ -3,9 +3,11 @@
  * beside it. Everything lies below a group "crownest" in each hierarchy:
  *
  *   crownest/<id>         limits; every process of the sandbox is in or below it, everywhere; in
- *                         the v2 tree nest-init itself and the root of the cgroup namespace
+ *                         the v2 tree the root of the cgroup namespace
+ *   crownest/<id>/init    v2 tree only: nest-init and those who work for it
  *   crownest/<id>/c-<n>   v2 tree only: one command each, made by nest-init, to which the
- *                         directory crownest/<id> of this tree is delegated
+ *                         directory crownest/<id> of this tree is delegated; on a v2 host with the
+ *                         memory controller, so that a command's peak is known
  *
  * Kill, freeze and the question whether anything lives use the v2 tree in both layouts. Not thread
  * safe; the functions may be called in forked children.
@@ -22,6 +24,8 @@
 struct cgroup_usage {
     uint64_t cpu_usec;
     uint64_t memory_peak_bytes; /* 0 when the host does not say */
+    uint64_t memory_bytes;      /* now */
+    uint32_t processes;         /* now, threads counted */
     uint32_t oom_kills;
 };
 
@@ -33,6 +37,8 @@ struct cgroup_layout {
     int (*create)(const char *id, const struct sd_limits *limits, struct sd_err *err);
     /* Moves the calling process, except in the v2 tree. */
     int (*enter)(const char *id, struct sd_err *err);
+    /* Moves the calling process out of crownest/<id>, if that must have none of its own. */
+    int (*settle)(const char *id, struct sd_err *err);
     int (*usage)(const char *id, struct cgroup_usage *ret_usage);
     /* Removes crownest/<id>, which has no process and no child; not in the v2 tree. */
     int (*remove)(const char *id);
@@ -54,12 +60,19 @@ int cgroup_create(const char *id, const struct sd_limits *limits, uid_t owner, g
 /* Moves the calling process into them. */
 int cgroup_enter(const char *id, struct sd_err *err);
 
-/* A descriptor of crownest/<id> in the v2 tree. */
-int cgroup_open(const char *id, int *ret_fd, struct sd_err *err);
+/* A descriptor of crownest/<id> in the v2 tree, or of the child group of this name. */
+int cgroup_open(const char *id, const char *child, int *ret_fd, struct sd_err *err);
+#define CGROUP_INIT "init"
+
+/* The caller has started the sandbox's first process in CGROUP_INIT, and has no more to start. */
+int cgroup_settle(const char *id, struct sd_err *err);
 
 int cgroup_get_usage(const char *id, struct cgroup_usage *ret_usage);
 int cgroup_kill(const char *id);
 int cgroup_set_frozen(const char *id, bool frozen);
+bool cgroup_is_frozen(const char *id);
+/* Whether the process is in or below crownest/<id> of the v2 tree. */
+bool cgroup_has(const char *id, pid_t pid);
 
 /* Waits until no process is left, at most timeout_ms. 0, -ETIMEDOUT or -errno. */
 int cgroup_wait_empty(const char *id, int timeout_ms);

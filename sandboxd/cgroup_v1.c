@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "sandboxd/disk.h"
 #include "sandboxd/io.h"
 
 #define MAX_HIERARCHIES 24
@@ -176,6 +177,30 @@ static int limit_pids(const char *id, uint32_t max, struct sd_err *err)
     return error < 0 ? sd_err_set(err, -error, "pids.max") : 0;
 }
 
+/* The kernel charges reads and direct writes only: what the page cache writes later is nobody's. */
+static int limit_io(const char *id, uint64_t bytes_per_sec, struct sd_err *err)
+{
+    static const char *const FILES[] = {"blkio.throttle.read_bps_device",
+                                        "blkio.throttle.write_bps_device"};
+    const struct hierarchy *blkio = find("blkio");
+    if (blkio == NULL) {
+        return 0; /* sandboxd --check-host says so */
+    }
+    io_cleanup_fd int dir = open_group(blkio, id);
+    for (size_t i = 0; disk_at(i) != NULL; i++) {
+        char limit[64];
+        (void)snprintf(limit, sizeof(limit), "%s %llu", disk_at(i),
+                       (unsigned long long)bytes_per_sec);
+        for (size_t f = 0; f < 2; f++) {
+            int error = io_write_at(dir, FILES[f], limit);
+            if (error < 0) {
+                return sd_err_set(err, -error, FILES[f]);
+            }
+        }
+    }
+    return 0;
+}
+
 static int create(const char *id, const struct sd_limits *limits, struct sd_err *err)
 {
     char relative[64];
@@ -198,7 +223,7 @@ static int create(const char *id, const struct sd_limits *limits, struct sd_err 
     if (error == 0) {
         error = limit_pids(id, limits->max_processes, err);
     }
-    return error;
+    return error < 0 ? error : limit_io(id, limits->io_bytes_per_sec, err);
 }
 
 static int enter(const char *id, struct sd_err *err)
@@ -210,6 +235,14 @@ static int enter(const char *id, struct sd_err *err)
             return sd_err_set(err, -error, hierarchies[i].mount);
         }
     }
+    return 0;
+}
+
+/* Here the v2 tree has no controllers, and so no rule about processes beside child groups. */
+static int settle(const char *id, struct sd_err *err)
+{
+    (void)id;
+    (void)err;
     return 0;
 }
 
@@ -231,8 +264,15 @@ static int usage(const char *id, struct cgroup_usage *ret_usage)
     if (io_read_number_at(memory, "memory.max_usage_in_bytes", "", &number) == 0) {
         found.memory_peak_bytes = number;
     }
+    if (io_read_number_at(memory, "memory.usage_in_bytes", "", &number) == 0) {
+        found.memory_bytes = number;
+    }
     if (io_read_number_at(memory, "memory.oom_control", "oom_kill", &number) == 0) {
         found.oom_kills = (uint32_t)number;
+    }
+    io_cleanup_fd int pids = open_group(find("pids"), id);
+    if (pids >= 0 && io_read_number_at(pids, "pids.current", "", &number) == 0) {
+        found.processes = (uint32_t)number;
     }
     *ret_usage = found;
     return 0;
@@ -255,6 +295,7 @@ const struct cgroup_layout cgroup_v1 = {
     .setup = setup,
     .create = create,
     .enter = enter,
+    .settle = settle,
     .usage = usage,
     .remove = remove_group,
 };

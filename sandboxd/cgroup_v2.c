@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
+#include "sandboxd/disk.h"
 #include "sandboxd/io.h"
 
 #define CPU_PERIOD_USEC 100000ULL
@@ -34,6 +35,20 @@ static int setup(struct sd_err *err)
     return error < 0 ? sd_err_set(err, -error, path) : 0;
 }
 
+static int limit_io(int dir, uint64_t bytes_per_sec, struct sd_err *err)
+{
+    for (size_t i = 0; disk_at(i) != NULL; i++) {
+        char limit[96];
+        (void)snprintf(limit, sizeof(limit), "%s rbps=%llu wbps=%llu", disk_at(i),
+                       (unsigned long long)bytes_per_sec, (unsigned long long)bytes_per_sec);
+        int error = io_write_at(dir, "io.max", limit);
+        if (error < 0) {
+            return sd_err_set(err, -error, "io.max");
+        }
+    }
+    return 0;
+}
+
 static int create(const char *id, const struct sd_limits *limits, struct sd_err *err)
 {
     char path[PATH_MAX];
@@ -59,7 +74,8 @@ static int create(const char *id, const struct sd_limits *limits, struct sd_err 
         return sd_err_set(err, -error, "cpu.max");
     }
     error = io_write_number_at(dir, "pids.max", limits->max_processes);
-    return error < 0 ? sd_err_set(err, -error, "pids.max") : 0;
+    return error < 0 ? sd_err_set(err, -error, "pids.max")
+                     : limit_io(dir, limits->io_bytes_per_sec, err);
 }
 
 /* The v2 tree is entered by cgroup_enter, and there is no other. */
@@ -68,6 +84,20 @@ static int enter(const char *id, struct sd_err *err)
     (void)id;
     (void)err;
     return 0;
+}
+
+/* A group whose children have controllers must have no process of its own. */
+static int settle(const char *id, struct sd_err *err)
+{
+    char path[PATH_MAX];
+    path_of(id, CGROUP_INIT "/cgroup.procs", path);
+    int error = io_write_at(AT_FDCWD, path, "0");
+    if (error < 0) {
+        return sd_err_set(err, -error, "leave the sandbox's cgroup");
+    }
+    path_of(id, "cgroup.subtree_control", path);
+    error = io_write_at(AT_FDCWD, path, "+memory");
+    return error < 0 ? sd_err_set(err, -error, "count memory for each command") : 0;
 }
 
 static int usage(const char *id, struct cgroup_usage *ret_usage)
@@ -87,8 +117,14 @@ static int usage(const char *id, struct cgroup_usage *ret_usage)
     if (io_read_number_at(dir, "memory.peak", "", &number) == 0) {
         found.memory_peak_bytes = number;
     }
+    if (io_read_number_at(dir, "memory.current", "", &number) == 0) {
+        found.memory_bytes = number;
+    }
     if (io_read_number_at(dir, "memory.events", "oom_kill", &number) == 0) {
         found.oom_kills = (uint32_t)number;
+    }
+    if (io_read_number_at(dir, "pids.current", "", &number) == 0) {
+        found.processes = (uint32_t)number;
     }
     *ret_usage = found;
     return 0;
@@ -105,6 +141,7 @@ const struct cgroup_layout cgroup_v2 = {
     .setup = setup,
     .create = create,
     .enter = enter,
+    .settle = settle,
     .usage = usage,
     .remove = remove_group,
 };

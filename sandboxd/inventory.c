@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "sandboxd/cgroup.h"
 #include "sandboxd/io.h"
 #include "sandboxd/policy.h"
 
@@ -61,7 +62,26 @@ void inventory_remove(const char *id)
     (void)unlinkat(directory, id, 0);
 }
 
-int inventory_each(void (*each)(void *context, const char *id), void *context)
+static bool read_entry(const char *name, struct inventory_entry *ret_entry)
+{
+    char text[96];
+    unsigned long long started;
+    struct inventory_entry e = {0};
+    size_t length = strlen(name);
+    if (length >= sizeof(e.id)) {
+        return false;
+    }
+    memcpy(e.id, name, length);
+    if (!policy_id_is_valid(e.id) || io_read_at(directory, name, text, sizeof(text)) < 0 ||
+        sscanf(text, "%u %d %llu", &e.slot, &e.pid, &started) != 3) {
+        return false;
+    }
+    e.alive = e.pid > 0 && start_time(e.pid) == started && cgroup_has(e.id, e.pid);
+    *ret_entry = e;
+    return true;
+}
+
+int inventory_each(void (*each)(const struct inventory_entry *entry))
 {
     int copy = dup(directory);
     DIR *dir = copy < 0 ? NULL : fdopendir(copy);
@@ -71,13 +91,11 @@ int inventory_each(void (*each)(void *context, const char *id), void *context)
     }
     rewinddir(dir);
     for (struct dirent *e = readdir(dir); e != NULL; e = readdir(dir)) {
-        char id[SD_ID_SIZE] = {0};
-        size_t length = strlen(e->d_name);
-        if (length < sizeof(id)) {
-            memcpy(id, e->d_name, length);
-        }
-        if (policy_id_is_valid(id)) {
-            each(context, id);
+        struct inventory_entry entry;
+        if (read_entry(e->d_name, &entry)) {
+            each(&entry);
+        } else if (e->d_name[0] == '.') {
+            (void)unlinkat(directory, e->d_name, 0); /* written, and not renamed any more */
         }
     }
     closedir(dir);

@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -18,5 +19,12 @@ int inventory_put(const char *id, uint32_t slot, pid_t pid, struct sd_err *err);
 
 void inventory_remove(const char *id);
 
+struct inventory_entry {
+    char id[SD_ID_SIZE];
+    uint32_t slot;
+    pid_t pid;  /* of nest-init; 0 = its jail was not complete */
+    bool alive; /* that very process still runs, in the sandbox's cgroup */
+};
+
 /* Calls each with every sandbox noted. */
-int inventory_each(void (*each)(void *context, const char *id), void *context);
+int inventory_each(void (*each)(const struct inventory_entry *entry));

@@ -14,6 +14,7 @@
 
 #include "sandboxd/caps.h"
 #include "sandboxd/cgroup.h"
+#include "sandboxd/control.h"
 #include "sandboxd/dev.h"
 #include "sandboxd/init/start.h"
 #include "sandboxd/io.h"
@@ -32,7 +33,9 @@
 struct build {
     const struct jail_spec *spec;
     int cgroup;     /* crownest/<id> of the v2 tree, delegated to nest-init */
-    int control[2]; /* server's end, nest-init's end */
+    int init_group; /* nest-init's own in it */
+    int control;    /* the server's connection to nest-init */
+    int listener;   /* nest-init's end */
     int sync[2];    /* builder's end, child's end: "go" one way, a struct sd_err the other */
     pid_t pid;
     int pidfd;
@@ -46,7 +49,8 @@ struct step {
 static int run_steps(const struct step *steps, size_t count, struct build *b, struct sd_err *err)
 {
     for (size_t i = 0; i < count; i++) {
-        int error = steps[i].run(b, err);
+        int error = b->spec->before_step == NULL ? 0 : b->spec->before_step(steps[i].name);
+        error = error < 0 ? sd_err_set(err, -error, "told to fail") : steps[i].run(b, err);
         if (error < 0) {
             sd_err_step(err, steps[i].name);
             return error;
@@ -134,7 +138,7 @@ static int child_session(struct build *b, struct sd_err *err)
 
 static int child_rlimits(struct build *b, struct sd_err *err)
 {
-    return rlimits_set(b->spec->policy, err);
+    return rlimits_set(b->spec->policy, &b->spec->limits, err);
 }
 
 static int child_caps(struct build *b, struct sd_err *err)
@@ -149,8 +153,8 @@ static int child_exec(struct build *b, struct sd_err *err)
     if (null < 0) {
         return sd_err_sys(err, "/dev/null");
     }
-    const int from[NEST_FD_COUNT] = {null,          null,      null,
-                                     b->control[1], b->cgroup, b->spec->seccomp_filter};
+    const int from[NEST_FD_COUNT] = {
+        null, null, null, null, b->listener, b->cgroup, b->spec->seccomp_filter};
     int high[NEST_FD_COUNT];
     for (int i = 0; i < NEST_FD_COUNT; i++) {
         high[i] = fcntl(from[i], F_DUPFD_CLOEXEC, NEST_FD_COUNT * 2);
@@ -210,16 +214,18 @@ static int build_cgroups(struct build *b, struct sd_err *err)
         /* The child inherits the builder's groups: it never runs an instruction outside them. */
         error = cgroup_enter(spec->id, err);
     }
-    return error < 0 ? error : cgroup_open(spec->id, &b->cgroup, err);
+    if (error == 0) {
+        error = cgroup_open(spec->id, CGROUP_INIT, &b->init_group, err);
+    }
+    return error < 0 ? error : cgroup_open(spec->id, "", &b->cgroup, err);
 }
 
 static int build_sockets(struct build *b, struct sd_err *err)
 {
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, b->control) < 0 ||
-        socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, b->sync) < 0) {
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, b->sync) < 0) {
         return sd_err_sys(err, "socketpair");
     }
-    return 0;
+    return control_listen(b->spec->id, &b->listener, &b->control, err);
 }
 
 static int build_namespace(struct build *b, struct sd_err *err)
@@ -238,10 +244,12 @@ static int build_namespace(struct build *b, struct sd_err *err)
 
 static int build_clone(struct build *b, struct sd_err *err)
 {
+    /* The root of the new cgroup namespace is where the builder is, so the sandbox's group. */
     struct clone_args args = {
-        .flags = NAMESPACES | CLONE_PIDFD,
+        .flags = NAMESPACES | CLONE_PIDFD | CLONE_INTO_CGROUP,
         .pidfd = (uint64_t)(uintptr_t)&b->pidfd,
         .exit_signal = SIGCHLD,
+        .cgroup = (uint32_t)b->init_group,
     };
     long pid = syscall(SYS_clone3, &args, sizeof(args));
     if (pid == 0) {
@@ -256,6 +264,11 @@ static int build_clone(struct build *b, struct sd_err *err)
     return 0;
 }
 
+static int build_settle(struct build *b, struct sd_err *err)
+{
+    return cgroup_settle(b->spec->id, err);
+}
+
 static int build_userns(struct build *b, struct sd_err *err)
 {
     return userns_map(b->pid, b->spec->base, err);
@@ -263,11 +276,9 @@ static int build_userns(struct build *b, struct sd_err *err)
 
 static int build_layer(struct build *b, struct sd_err *err)
 {
-    const struct sd_policy *policy = b->spec->policy;
-    uint64_t inodes = b->spec->limits.disk_bytes / policy->bytes_per_inode;
     struct mounts_layer layer = {
         .disk_bytes = b->spec->limits.disk_bytes,
-        .inodes = inodes < policy->max_inodes ? inodes : policy->max_inodes,
+        .inodes = b->spec->limits.disk_inodes,
         .base = b->spec->base,
     };
     return mounts_writable_layer(&layer, err);
@@ -288,7 +299,7 @@ static int build_overlay(struct build *b, struct sd_err *err)
 
 static int build_dev(struct build *b, struct sd_err *err)
 {
-    int error = dev_mount(b->spec->base, b->spec->policy->max_ptys, err);
+    int error = dev_mount(b->spec->base, b->spec->limits.max_ptys, err);
     return error < 0 ? error : mounts_shm(err);
 }
 
@@ -310,20 +321,25 @@ static int build_start(struct build *b, struct sd_err *err)
 }
 
 static const struct step BUILD_STEPS[] = {
-    {"cgroup", build_cgroups},    {"sockets", build_sockets}, {"stage", build_namespace},
-    {"clone", build_clone},       {"userns", build_userns},   {"layer", build_layer},
-    {"template", build_template}, {"overlay", build_overlay}, {"dev", build_dev},
-    {"start", build_start},
+    {"cgroup", build_cgroups}, {"sockets", build_sockets},      {"stage", build_namespace},
+    {"clone", build_clone},    {"cgroup-settle", build_settle}, {"userns", build_userns},
+    {"layer", build_layer},    {"template", build_template},    {"overlay", build_overlay},
+    {"dev", build_dev},        {"start", build_start},
 };
 
 int jail_build(const struct jail_spec *spec, struct jail *ret_jail, struct sd_err *err)
 {
-    struct build b = {
-        .spec = spec, .cgroup = -1, .control = {-1, -1}, .sync = {-1, -1}, .pidfd = -1};
+    struct build b = {.spec = spec,
+                      .cgroup = -1,
+                      .init_group = -1,
+                      .control = -1,
+                      .listener = -1,
+                      .sync = {-1, -1},
+                      .pidfd = -1};
     int error = run_steps(BUILD_STEPS, COUNT(BUILD_STEPS), &b, err);
     if (error < 0) {
         return error; /* the builder ends, and with it the child, which waits or has failed */
     }
-    *ret_jail = (struct jail){.pid = b.pid, .pidfd = b.pidfd, .control = b.control[0]};
+    *ret_jail = (struct jail){.pid = b.pid, .pidfd = b.pidfd, .control = b.control};
     return 0;
 }

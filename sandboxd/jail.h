@@ -22,13 +22,18 @@ struct jail_spec {
     const char *stage;      /* directory to assemble in, see mounts.h */
     int init_image;         /* sealed memfd with nest-init */
     int seccomp_filter;     /* sealed memfd, see seccomp.h */
+    /*
+     * NULL, or called before each step in the process that takes it, for tests and benchmarks; a
+     * negative errno is the step's failure. Async-signal-safe.
+     */
+    int (*before_step)(const char *name);
 };
 
 /* What the caller owns afterwards. */
 struct jail {
     pid_t pid; /* of nest-init, a child of the builder's parent (a subreaper) */
     int pidfd;
-    int control; /* the server's end of nest-init's control socket */
+    int control; /* the server's connection to nest-init, see control.h */
 };
 
 /* In the builder, which must end soon after. nest-init runs when it returns 0. */

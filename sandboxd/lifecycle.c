@@ -4,7 +4,10 @@
 #include <limits.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
+#include "sandboxd/control.h"
 #include "sandboxd/image.h"
 #include "sandboxd/inventory.h"
 #include "sandboxd/io.h"
@@ -38,6 +41,9 @@ static void answer(struct sandbox *s, struct sandbox_asker *asker, uint32_t op,
     if (asker->connection != 0) {
         bool with_fds = op == SD_CREATE && reply.error == 0;
         config->answer(asker, &reply, fds, with_fds ? SD_FD_COUNT : 0);
+    }
+    if (op == SD_CREATE) {
+        io_close(&s->control);
     }
     *asker = (struct sandbox_asker){0};
 }
@@ -74,6 +80,7 @@ static int begin_build(struct sandbox *s, struct sd_err *err)
 
 static void forget(struct sandbox *s)
 {
+    control_remove(s->id);
     inventory_remove(s->id);
     sandbox_remove(s);
 }
@@ -196,6 +203,29 @@ static void on_removed(struct sandbox *s)
         return;
     }
     forget(s);
+}
+
+static void watch_init(struct sandbox *s, pid_t pid)
+{
+    struct sd_err err = {0};
+    s->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+    if (s->pidfd >= 0 && loop_add(s->pidfd, LOOP_INIT, sandbox_slot(s), &err) == 0) {
+        s->pid = pid;
+        s->state = cgroup_is_frozen(s->id) ? SANDBOX_FROZEN : SANDBOX_RUNNING;
+    }
+}
+
+void lifecycle_take_over(const struct inventory_entry *entry)
+{
+    struct sandbox *s = sandbox_restore(config->policy, entry->id, entry->slot);
+    if (s == NULL) {
+        return;
+    }
+    if (entry->alive) {
+        watch_init(s, entry->pid);
+    } else if (entry->pid == 0) {
+        start_removal(s);
+    }
 }
 
 void lifecycle_on_work(uint32_t slot)

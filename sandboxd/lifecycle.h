@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "sandboxd/inventory.h"
 #include "sandboxd/policy.h"
 #include "sandboxd/sandbox.h"
 
@@ -28,6 +29,12 @@ void lifecycle_create(struct sandbox *sandbox);
 
 /* Any other state but ENDING: kills and removes it. The killer, if any, is answered later. */
 void lifecycle_kill(struct sandbox *sandbox);
+
+/*
+ * Takes over a sandbox of an earlier sandboxd: one whose init lives goes on, one whose init has
+ * ended waits for its SD_KILL, and one whose jail was not complete is removed.
+ */
+void lifecycle_take_over(const struct inventory_entry *entry);
 
 /* The events of the loop. */
 void lifecycle_on_work(uint32_t slot);

@@ -18,6 +18,9 @@
 #include <unistd.h>
 
 #include "sandboxd/cgroup.h"
+#include "sandboxd/confine.h"
+#include "sandboxd/control.h"
+#include "sandboxd/disk.h"
 #include "sandboxd/host_check.h"
 #include "sandboxd/image.h"
 #include "sandboxd/init_image.h"
@@ -29,10 +32,8 @@
 #include "sandboxd/requests.h"
 #include "sandboxd/seccomp.h"
 #include "sandboxd/server.h"
-#include "sandboxd/work.h"
 
 #define MAX_EVENTS 64
-#define LEFTOVER_TIMEOUT_S 20
 
 struct options {
     const char *socket;
@@ -47,6 +48,7 @@ struct options {
 static char mounts_path[PATH_MAX];
 static char stage_path[PATH_MAX];
 static char inventory_path[PATH_MAX];
+static char control_path[PATH_MAX];
 static int signals = -1;
 static bool stopping;
 
@@ -144,27 +146,6 @@ static int open_signals(struct sd_err *err)
     return loop_add(signals, LOOP_SIGNALS, 0, err);
 }
 
-/* Sandboxes of an earlier life: their control sockets died with it, so they cannot be reached. */
-static void remove_leftover(void *context, const char *id)
-{
-    struct work work;
-    struct work_result result = {0};
-    struct jail none;
-    struct sd_err err = {0};
-    (void)context;
-    if (work_teardown(id, -1, &work, &err) == 0) {
-        (void)alarm(LEFTOVER_TIMEOUT_S);
-        work_finish(&work, &result, &none);
-        (void)alarm(0);
-        err = result.err;
-    }
-    if (err.code == 0) {
-        inventory_remove(id);
-    } else {
-        fprintf(stderr, "sandboxd: leftover %s: %s: %s\n", id, err.detail, strerror(-err.code));
-    }
-}
-
 static int prepare_host(const struct options *o, struct sd_err *err)
 {
     (void)umask(022);
@@ -183,14 +164,19 @@ static int prepare_host(const struct options *o, struct sd_err *err)
         error = make_path(inventory_path, o->run_dir, "inventory", err);
     }
     if (error == 0) {
+        error = make_path(control_path, o->run_dir, "control", err);
+    }
+    if (error == 0) {
         error = mounts_unshare(err);
     }
     return error;
 }
 
-static int prepare(const struct options *o, struct lifecycle_config *config, struct sd_err *err)
+/* What every jail is made of and every sandbox is found by. */
+static int prepare_parts(const struct options *o, struct lifecycle_config *config,
+                         struct sd_err *err)
 {
-    int error = prepare_host(o, err);
+    int error = disk_add(o->templates, err);
     if (error == 0) {
         error = cgroup_init(err);
     }
@@ -201,16 +187,22 @@ static int prepare(const struct options *o, struct lifecycle_config *config, str
         error = image_init(o->templates, mounts_path, err);
     }
     if (error == 0) {
+        error = control_init(control_path, err);
+    }
+    if (error == 0) {
         error = inventory_init(inventory_path, err);
     }
     if (error == 0) {
         error = init_image_open(&config->init_image, err);
     }
+    return error < 0 ? error : seccomp_compile(&config->seccomp_filter, err);
+}
+
+static int prepare(const struct options *o, struct lifecycle_config *config, struct sd_err *err)
+{
+    int error = prepare_host(o, err);
     if (error == 0) {
-        error = seccomp_compile(&config->seccomp_filter, err);
-    }
-    if (error == 0) {
-        error = inventory_each(remove_leftover, NULL);
+        error = prepare_parts(o, config, err);
     }
     if (error == 0) {
         error = loop_init(err);
@@ -218,7 +210,19 @@ static int prepare(const struct options *o, struct lifecycle_config *config, str
     if (error == 0) {
         error = open_signals(err);
     }
-    return error < 0 ? error : server_listen(o->socket, o->client_uid, err);
+    if (error == 0) {
+        error = confine_self(err);
+    }
+    if (error < 0) {
+        return error;
+    }
+    lifecycle_init(config);
+    requests_init(config->policy, server_answer);
+    error = inventory_each(lifecycle_take_over);
+    if (error < 0) {
+        return sd_err_set(err, -error, inventory_path);
+    }
+    return server_listen(o->socket, o->client_uid, err);
 }
 
 static void on_signals(void)
@@ -307,8 +311,6 @@ int main(int argc, char **argv)
         fprintf(stderr, "sandboxd: %s: %s\n", err.detail, strerror(-err.code));
         return 1;
     }
-    lifecycle_init(&config);
-    requests_init(config.policy, server_answer);
     if (options.ready_fd >= 0) {
         if (write(options.ready_fd, "READY\n", 6) != 6) {
             fprintf(stderr, "sandboxd: ready-fd: %s\n", strerror(errno));

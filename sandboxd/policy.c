@@ -20,16 +20,20 @@ static const struct sd_policy POLICY = {
     .build_deadline_ms = 10000,
     .minimum = {.memory_bytes = 16 * MIB,
                 .disk_bytes = 1 * MIB,
+                .disk_inodes = 64,
+                .io_bytes_per_sec = 1 * MIB,
                 .cpu_millis = 10,
-                .max_processes = 8},
+                .max_processes = 8,
+                .max_open_files = 64,
+                .max_ptys = 1},
     .maximum = {.memory_bytes = 64 * GIB,
                 .disk_bytes = 256 * GIB,
+                .disk_inodes = 16 * MIB,
+                .io_bytes_per_sec = 64 * GIB,
                 .cpu_millis = 64000,
-                .max_processes = 32768},
-    .max_ptys = 64,
-    .max_open_files = 4096,
-    .max_inodes = 1048576,
-    .bytes_per_inode = 4096,
+                .max_processes = 32768,
+                .max_open_files = 65536,
+                .max_ptys = 256},
     .max_core_bytes = 0,
     .max_locked_bytes = 64 * 1024,
     .max_queue_bytes = 819200,
@@ -46,22 +50,26 @@ int policy_check_limits(const struct sd_policy *policy, const struct sd_limits *
 {
     const struct sd_limits *low = &policy->minimum;
     const struct sd_limits *high = &policy->maximum;
-    const char *fault = NULL;
-    if (limits->memory_bytes < low->memory_bytes || limits->memory_bytes > high->memory_bytes) {
-        fault = "memory_bytes";
-    } else if (limits->disk_bytes < low->disk_bytes || limits->disk_bytes > high->disk_bytes) {
-        fault = "disk_bytes";
-    } else if (limits->cpu_millis < low->cpu_millis || limits->cpu_millis > high->cpu_millis) {
-        fault = "cpu_millis";
-    } else if (limits->max_processes < low->max_processes ||
-               limits->max_processes > high->max_processes) {
-        fault = "max_processes";
+#define BOUND(field)                                                                               \
+    {                                                                                              \
+#field, limits->field, low->field, high->field                                             \
     }
-    if (fault == NULL) {
-        return 0;
+    const struct {
+        const char *name;
+        uint64_t value;
+        uint64_t low;
+        uint64_t high;
+    } bounds[] = {BOUND(memory_bytes),     BOUND(disk_bytes), BOUND(disk_inodes),
+                  BOUND(io_bytes_per_sec), BOUND(cpu_millis), BOUND(max_processes),
+                  BOUND(max_open_files),   BOUND(max_ptys)};
+#undef BOUND
+    for (size_t i = 0; i < sizeof(bounds) / sizeof(bounds[0]); i++) {
+        if (bounds[i].value < bounds[i].low || bounds[i].value > bounds[i].high) {
+            sd_err_step(err, "limits");
+            return sd_err_set(err, EINVAL, bounds[i].name);
+        }
     }
-    sd_err_step(err, "limits");
-    return sd_err_set(err, EINVAL, fault);
+    return 0;
 }
 
 bool policy_id_is_valid(const char id[SD_ID_SIZE])

@@ -20,10 +20,6 @@ struct sd_policy {
     uint32_t build_deadline_ms;
     struct sd_limits minimum;
     struct sd_limits maximum;
-    uint32_t max_ptys;
-    uint32_t max_open_files;      /* RLIMIT_NOFILE of each process */
-    uint32_t max_inodes;          /* of the writable layer */
-    uint64_t bytes_per_inode;     /* the writable layer has disk_bytes / this, up to max_inodes */
     uint32_t max_core_bytes;      /* RLIMIT_CORE */
     uint64_t max_locked_bytes;    /* RLIMIT_MEMLOCK */
     uint64_t max_queue_bytes;     /* RLIMIT_MSGQUEUE */

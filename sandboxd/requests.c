@@ -4,6 +4,8 @@
 #include <string.h>
 
 #include "sandboxd/cgroup.h"
+#include "sandboxd/control.h"
+#include "sandboxd/io.h"
 #include "sandboxd/lifecycle.h"
 
 #define ALIVE (SANDBOX_RUNNING | SANDBOX_FROZEN)
@@ -78,9 +80,15 @@ static void run_kill(const struct call *call)
 static void run_adopt(const struct call *call)
 {
     const struct sandbox *s = call->sandbox;
+    struct sd_err err = {0};
     struct sd_reply reply = {
         .version = SD_WIRE_VERSION, .op = SD_ADOPT, .serial = call->request->serial};
-    const int fds[SD_FD_COUNT] = {[SD_FD_CONTROL] = s->control, [SD_FD_PIDFD] = s->pidfd};
+    io_cleanup_fd int control = -1;
+    if (control_connect(s->id, &control, &err) < 0) {
+        reply_with(call, err.code, "control", err.detail);
+        return;
+    }
+    const int fds[SD_FD_COUNT] = {[SD_FD_CONTROL] = control, [SD_FD_PIDFD] = s->pidfd};
     memcpy(reply.sandbox, s->id, SD_ID_SIZE);
     answer(&call->asker, &reply, fds, SD_FD_COUNT);
 }
@@ -126,6 +134,8 @@ static void run_stats(const struct call *call)
     reply.error = cgroup_get_usage(call->sandbox->id, &usage);
     reply.cpu_usec = usage.cpu_usec;
     reply.memory_peak_bytes = usage.memory_peak_bytes;
+    reply.memory_bytes = usage.memory_bytes;
+    reply.processes = usage.processes;
     reply.oom_kills = usage.oom_kills;
     memcpy(reply.sandbox, call->sandbox->id, SD_ID_SIZE);
     answer(&call->asker, &reply, NULL, 0);

@@ -37,23 +37,31 @@ struct sandbox *sandbox_find(const char id[SD_ID_SIZE])
     return NULL;
 }
 
+static struct sandbox *occupy(uint32_t slot, const char id[SD_ID_SIZE], enum sandbox_state state)
+{
+    for (; limit <= slot; limit++) {
+        table[limit].state = SANDBOX_ABSENT;
+    }
+    struct sandbox *s = &table[slot];
+    *s = (struct sandbox){.state = state, .pidfd = -1, .control = -1, .work = {.socket = -1}};
+    memcpy(s->id, id, SD_ID_SIZE);
+    return s;
+}
+
 struct sandbox *sandbox_add(const struct sd_policy *policy, const char id[SD_ID_SIZE])
 {
     uint32_t slot = 0;
     while (slot < policy->max_sandboxes && !is_free(slot)) {
         slot++;
     }
-    if (slot == policy->max_sandboxes) {
-        return NULL;
-    }
-    if (slot >= limit) {
-        limit = slot + 1;
-    }
-    struct sandbox *s = &table[slot];
-    *s = (struct sandbox){
-        .state = SANDBOX_WAITING, .pidfd = -1, .control = -1, .work = {.socket = -1}};
-    memcpy(s->id, id, SD_ID_SIZE);
-    return s;
+    return slot == policy->max_sandboxes ? NULL : occupy(slot, id, SANDBOX_WAITING);
+}
+
+struct sandbox *sandbox_restore(const struct sd_policy *policy, const char id[SD_ID_SIZE],
+                                uint32_t slot)
+{
+    bool possible = slot < policy->max_sandboxes && is_free(slot) && sandbox_find(id) == NULL;
+    return possible ? occupy(slot, id, SANDBOX_DEAD) : NULL;
 }
 
 void sandbox_remove(struct sandbox *sandbox)
@@ -61,6 +69,5 @@ void sandbox_remove(struct sandbox *sandbox)
     io_close(&sandbox->pidfd);
     io_close(&sandbox->control);
     io_close(&sandbox->work.socket);
-    *sandbox = (struct sandbox){
-        .state = SANDBOX_ABSENT, .pidfd = -1, .control = -1, .work = {.socket = -1}};
+    *sandbox = (struct sandbox){.state = SANDBOX_ABSENT};
 }

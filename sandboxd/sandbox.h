@@ -36,7 +36,7 @@ struct sandbox {
     struct sd_limits limits;
     pid_t pid;
     int pidfd;
-    int control; /* a duplicate of the server's end, for adoption */
+    int control; /* the server's connection to nest-init, until the creator has it */
     struct work work;
     int64_t deadline_ms;   /* BUILDING */
     bool unwanted;         /* killed while it was built */
@@ -56,6 +56,10 @@ struct sandbox *sandbox_find(const char id[SD_ID_SIZE]);
 
 /* A free slot under this id, state WAITING; NULL when all are taken. */
 struct sandbox *sandbox_add(const struct sd_policy *policy, const char id[SD_ID_SIZE]);
+
+/* The sandbox that an earlier sandboxd had in this slot, state DEAD; NULL when it is taken. */
+struct sandbox *sandbox_restore(const struct sd_policy *policy, const char id[SD_ID_SIZE],
+                                uint32_t slot);
 
 /* Closes its descriptors and frees the slot. */
 void sandbox_remove(struct sandbox *sandbox);

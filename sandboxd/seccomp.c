@@ -118,6 +118,12 @@ static const char *const REFUSED[] = {"acct",
                                       "userfaultfd",
                                       "vhangup"};
 
+/* What building, entering and removing jails takes beside the calls of commands. */
+static const char *const OWN[] = {
+    "clone",      "clone3",        "fsconfig",    "fsmount",   "fsopen",        "ioctl",
+    "keyctl",     "mount",         "move_mount",  "open_tree", "mount_setattr", "personality",
+    "pivot_root", "setdomainname", "sethostname", "umount2",   "unshare"};
+
 static const uint64_t NAMESPACE_FLAGS = CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS |
                                         CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET |
                                         CLONE_NEWTIME;
@@ -138,25 +144,28 @@ static int add_names(scmp_filter_ctx filter, uint32_t action, const char *const 
     return 0;
 }
 
-static int add_arguments(scmp_filter_ctx f)
+static int add_sockets(scmp_filter_ctx f)
 {
     static const int FAMILIES[] = {AF_UNIX, AF_INET, AF_INET6};
+    int e = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(socketpair), 1,
+                             SCMP_A0_32(SCMP_CMP_EQ, AF_UNIX));
+    for (size_t i = 0; e == 0 && i < COUNT(FAMILIES); i++) {
+        e = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
+                             SCMP_A0_32(SCMP_CMP_EQ, (uint32_t)FAMILIES[i]));
+    }
+    return e;
+}
+
+static int add_arguments(scmp_filter_ctx f)
+{
     /* Programs try these and live without them, if told so in the usual way. */
     static const int UNSUPPORTED[] = {AF_NETLINK, AF_PACKET, AF_ALG, AF_VSOCK, AF_BLUETOOTH};
     static const uint64_t PERSONALITIES[] = {PER_LINUX, PER_LINUX | ADDR_NO_RANDOMIZE, 0xffffffff};
     int e = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1,
                              SCMP_A0(SCMP_CMP_MASKED_EQ, NAMESPACE_FLAGS, 0));
-    for (size_t i = 0; e == 0 && i < COUNT(FAMILIES); i++) {
-        e = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
-                             SCMP_A0_32(SCMP_CMP_EQ, (uint32_t)FAMILIES[i]));
-    }
     for (size_t i = 0; e == 0 && i < COUNT(UNSUPPORTED); i++) {
         e = seccomp_rule_add(f, SCMP_ACT_ERRNO(EAFNOSUPPORT), SCMP_SYS(socket), 1,
                              SCMP_A0_32(SCMP_CMP_EQ, (uint32_t)UNSUPPORTED[i]));
-    }
-    if (e == 0) {
-        e = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(socketpair), 1,
-                             SCMP_A0_32(SCMP_CMP_EQ, AF_UNIX));
     }
     for (size_t i = 0; e == 0 && i < COUNT(PERSONALITIES); i++) {
         e = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(personality), 1,
@@ -195,24 +204,61 @@ static int add_ioctl(scmp_filter_ctx f)
     return e;
 }
 
-static int build(scmp_filter_ctx f, struct sd_err *err)
+/* A filter that allows ALLOWED and some sockets. NULL with err filled. */
+static scmp_filter_ctx begin(struct sd_err *err)
 {
+    scmp_filter_ctx f = seccomp_init(SCMP_ACT_ERRNO(ENOSYS));
+    if (f == NULL) {
+        (void)sd_err_set(err, ENOMEM, "seccomp_init");
+        return NULL;
+    }
     int error = seccomp_attr_set(f, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
     if (error == 0) {
         /* A binary tree instead of a list: the cost of a call no longer depends on its number. */
         error = seccomp_attr_set(f, SCMP_FLTATR_CTL_OPTIMIZE, 2);
     }
     if (error == 0) {
-        error = add_arguments(f);
+        error = add_sockets(f);
     }
+    if (error < 0) {
+        (void)sd_err_set(err, -error, "filter attributes");
+    } else {
+        error = add_names(f, SCMP_ACT_ALLOW, ALLOWED, COUNT(ALLOWED), err);
+    }
+    if (error < 0) {
+        seccomp_release(f);
+        f = NULL;
+    }
+    return f;
+}
+
+int seccomp_confine(struct sd_err *err)
+{
+    scmp_filter_ctx f = begin(err);
+    if (f == NULL) {
+        return err->code;
+    }
+    int error = add_names(f, SCMP_ACT_ALLOW, OWN, COUNT(OWN), err);
+    if (error == 0) {
+        error = seccomp_load(f);
+        if (error < 0) {
+            (void)sd_err_set(err, -error, "seccomp_load");
+        }
+    }
+    seccomp_release(f);
+    return error;
+}
+
+static int add_restricted(scmp_filter_ctx f, struct sd_err *err)
+{
+    int error = add_arguments(f);
     if (error == 0) {
         error = add_ioctl(f);
     }
     if (error < 0) {
         return sd_err_set(err, -error, "argument rules");
     }
-    error = add_names(f, SCMP_ACT_ALLOW, ALLOWED, COUNT(ALLOWED), err);
-    return error < 0 ? error : add_names(f, SCMP_ACT_ERRNO(EPERM), REFUSED, COUNT(REFUSED), err);
+    return add_names(f, SCMP_ACT_ERRNO(EPERM), REFUSED, COUNT(REFUSED), err);
 }
 
 int seccomp_compile(int *ret_fd, struct sd_err *err)
@@ -221,11 +267,11 @@ int seccomp_compile(int *ret_fd, struct sd_err *err)
     if (fd < 0) {
         return sd_err_sys(err, "memfd");
     }
-    scmp_filter_ctx f = seccomp_init(SCMP_ACT_ERRNO(ENOSYS));
+    scmp_filter_ctx f = begin(err);
     if (f == NULL) {
-        return sd_err_set(err, ENOMEM, "seccomp_init");
+        return err->code;
     }
-    int error = build(f, err);
+    int error = add_restricted(f, err);
     if (error == 0) {
         error = seccomp_export_bpf(f, fd);
         if (error < 0) {

@@ -7,5 +7,8 @@
 
 #include "sandboxd/err.h"
 
+/* Confines sandboxd to what it, nest-init and commands use between them; loaded at once. */
+int seccomp_confine(struct sd_err *err);
+
 /* A sealed memfd with the filter as an array of struct sock_filter. */
 int seccomp_compile(int *ret_fd, struct sd_err *err);

@@ -33,6 +33,8 @@ static int start(struct work *ret_work, int *ret_child_socket, struct sd_err *er
         sigset_t none;
         sigemptyset(&none);
         close(pair[0]);
+        /* What was half done would be finished unseen after its removal. */
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
         (void)sigprocmask(SIG_SETMASK, &none, NULL);
     } else {
         close(pair[1]);
@@ -114,6 +116,10 @@ static int tear_down(const char *id, int pidfd, struct work_result *result)
 int work_teardown(const char *id, int pidfd, struct work *ret_work, struct sd_err *err)
 {
     int socket;
+    /* Without an id it would be the groups of all sandboxes together. */
+    if (id[0] == '\0') {
+        return sd_err_set(err, EINVAL, "no id to remove");
+    }
     int error = start(ret_work, &socket, err);
     if (error == 0 && ret_work->pid == 0) {
         struct work_result result = {0};

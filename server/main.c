@@ -33,6 +33,7 @@ struct options {
     const char *preview_domain;
     unsigned pool_size;
     int ready_fd;
+    bool kill_on_exit;
 };
 
 struct node {
@@ -58,6 +59,8 @@ static void usage(FILE *out)
         "  --socket PATH          unix socket for operators (default: none)\n"
         "  --pool N               jails kept ready for each kind of sandbox (default 4)\n"
         "  --preview-domain NAME  previews are at <preview>.NAME (default localhost)\n"
+        "  --kill-on-exit         end all sandboxes when stopped by SIGTERM; else they go on, and\n"
+        "                         the next crownestd takes them over\n"
         "  --ready-fd N           write READY and a newline to this descriptor when serving\n");
 }
 
@@ -86,7 +89,7 @@ static int parse(int argc, char **argv, struct options *options)
                                           {"preview-domain", required_argument, NULL, 'p'},
                                           {"ready-fd", required_argument, NULL, 'r'},
                                           {"pool", required_argument, NULL, 'n'},
-
+                                          {"kill-on-exit", no_argument, NULL, 'k'},
                                           {"help", no_argument, NULL, 'h'},
                                           {0}};
     unsigned number;
@@ -122,6 +125,9 @@ static int parse(int argc, char **argv, struct options *options)
             if (parse_number("--ready-fd", optarg, INT_MAX, &number) < 0)
                 return -EINVAL;
             options->ready_fd = (int)number;
+            break;
+        case 'k':
+            options->kill_on_exit = true;
             break;
         case 'h':
             usage(stdout);
@@ -166,7 +172,7 @@ static int open_state(struct node *node, struct err *err)
     return r;
 }
 
-/* The sandboxes and commands, those of an earlier process cleared away. */
+/* The sandboxes and commands, those of an earlier process taken over. */
 static int open_domain(struct node *node, struct err *err)
 {
     struct service *service = &node->service;
@@ -191,7 +197,11 @@ static int open_domain(struct node *node, struct err *err)
 
     service->sandboxes = sandboxes_new(&sandboxes);
     r = sandboxes_reconcile(service->sandboxes, err);
-    return r < 0 ? r : commands_reconcile(service->commands, err);
+    if (r == 0)
+        r = commands_reconcile(service->commands, service->sandboxes, err);
+    if (r == 0)
+        sandboxes_greet(service->sandboxes);
+    return r;
 }
 
 static struct status authorize_call(void *context, struct rpc_call *call, bool local,
@@ -292,7 +302,7 @@ static void close_node(struct node *node)
     gateway_free(node->gateway);
     answers_free(service->answers);
     /* What the loop calls, and what finishes commands, works on the sandboxes to the end. */
-    sandboxes_stop(service->sandboxes);
+    sandboxes_stop(service->sandboxes, node->options.kill_on_exit);
     loop_stop(node->loop);
     commands_free(service->commands);
     sandboxes_free(service->sandboxes);

@@ -12,6 +12,8 @@
 
 #include "sandboxd/init/exec.h"
 #include "sandboxd/init/spawn.h"
+#include "sandboxd/init/terminal.h"
+#include "sandboxd/init/token.h"
 
 enum state {
     FREE,
@@ -27,22 +29,29 @@ struct command {
     bool exit_due;  /* nor NEST_EXITED */
     bool reaped;    /* the first process */
     uint64_t id;
-    uint64_t serial; /* of NEST_SPAWN */
+    uint32_t op;     /* of the request that waits for the outcome of exec … */
+    uint64_t serial; /* … 0: none does */
     uint64_t group;  /* number of its cgroup, never used twice */
     pid_t pid;
-    int status; /* see struct spawn_result; -1 once it was read */
+    pid_t relay;  /* 0: none, or it has ended */
+    int terminal; /* see terminal.h */
+    int status;   /* see struct spawn_result; -1 once it was read */
     int cgroup;
     int events; /* cgroup.events while ENDING */
     int pipes[3];
+    uint64_t input_bytes; /* taken so far */
     struct exec_failure failure;
     int wait_status;
+    uint32_t oom_kills;
     uint64_t cpu_usec;
+    uint64_t memory_peak_bytes;
     uint64_t max_rss_bytes;
 };
 
 static struct command table[NEST_MAX_COMMANDS];
 static size_t used; /* one more than the highest slot in use */
 static bool wants_seat = true;
+static bool greeted; /* the peer hears of exits */
 
 void command_init(void)
 {
@@ -68,8 +77,8 @@ static struct command *take_slot(void)
             if (i >= used) {
                 used = i + 1;
             }
-            table[i] =
-                (struct command){.status = -1, .cgroup = -1, .events = -1, .pipes = {-1, -1, -1}};
+            table[i] = (struct command){
+                .terminal = -1, .status = -1, .cgroup = -1, .events = -1, .pipes = {-1, -1, -1}};
             return &table[i];
         }
     }
@@ -78,7 +87,8 @@ static struct command *take_slot(void)
 
 static void release(struct command *c)
 {
-    int *fds[] = {&c->status, &c->cgroup, &c->events, &c->pipes[0], &c->pipes[1], &c->pipes[2]};
+    int *fds[] = {&c->terminal, &c->status,   &c->cgroup,  &c->events,
+                  &c->pipes[0], &c->pipes[1], &c->pipes[2]};
     for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++) {
         nest_close(fds[i]);
     }
@@ -88,20 +98,19 @@ static void release(struct command *c)
     }
 }
 
-static void send_spawn_reply(struct command *c)
+/* The answer to NEST_SPAWN and NEST_ATTACH, once the outcome of exec is known. */
+static void send_pipes(struct command *c)
 {
     struct nest_reply reply = {.version = NEST_WIRE_VERSION,
-                               .op = NEST_SPAWN,
+                               .op = c->op,
                                .serial = c->serial,
                                .command = c->id,
                                .error = c->failure.error,
-                               .step = c->failure.step};
+                               .step = c->failure.step,
+                               .size_bytes = c->input_bytes};
     const int fds[] = {c->pipes[1], c->pipes[2], c->pipes[0]};
-    c->reply_due = nest_send(&reply, fds, reply.error == 0 ? NEST_REPLY_FDS : 0) == -EAGAIN;
-    if (!c->reply_due) {
-        /* Input ends when the server closes its end: ours must not keep it open. */
-        nest_close(&c->pipes[0]);
-    }
+    size_t count = reply.error < 0 ? 0 : c->pipes[0] < 0 ? 2 : 3;
+    c->reply_due = c->serial != 0 && nest_send(&reply, fds, count) == -EAGAIN;
 }
 
 static void send_exited(struct command *c)
@@ -110,9 +119,11 @@ static void send_exited(struct command *c)
                                .op = NEST_EXITED,
                                .command = c->id,
                                .wait_status = c->wait_status,
+                               .oom_kills = c->oom_kills,
                                .cpu_usec = c->cpu_usec,
+                               .memory_peak_bytes = c->memory_peak_bytes,
                                .max_rss_bytes = c->max_rss_bytes};
-    c->exit_due = nest_send(&reply, NULL, 0) == -EAGAIN;
+    c->exit_due = greeted && nest_send(&reply, NULL, 0) == -EAGAIN;
 }
 
 static int read_group(const struct command *c, const char *file, char *buffer, size_t size)
@@ -139,14 +150,15 @@ static bool group_is_empty(const struct command *c)
            strstr(text, "populated 0") != NULL;
 }
 
-static uint64_t group_cpu(const struct command *c)
+/* The number behind key, 0 where the host does not say. */
+static uint64_t group_number(const struct command *c, const char *file, const char *key)
 {
     char text[1024];
-    if (read_group(c, "cpu.stat", text, sizeof(text)) < 0) {
+    if (read_group(c, file, text, sizeof(text)) < 0) {
         return 0;
     }
-    const char *at = strstr(text, "usage_usec ");
-    return at == NULL ? 0 : strtoull(at + strlen("usage_usec "), NULL, 10);
+    const char *at = strstr(text, key);
+    return at == NULL ? 0 : strtoull(at + strlen(key), NULL, 10);
 }
 
 static void finish(struct command *c)
@@ -155,7 +167,10 @@ static void finish(struct command *c)
         nest_unwatch(c->events);
         nest_close(&c->events);
     }
-    c->cpu_usec = group_cpu(c);
+    c->cpu_usec = group_number(c, "cpu.stat", "usage_usec ");
+    c->memory_peak_bytes = group_number(c, "memory.peak", "");
+    c->oom_kills = (uint32_t)group_number(c, "memory.events", "oom_kill ");
+    nest_close(&c->terminal);
     nest_close(&c->cgroup);
     spawn_remove_group(c->group);
     if (c->failure.error < 0) {
@@ -171,15 +186,21 @@ static void finish(struct command *c)
     send_exited(c);
 }
 
+/* No process is left that could write, and what was written is in the pipes. */
+static bool is_over(const struct command *c)
+{
+    return c->relay == 0 && group_is_empty(c);
+}
+
 static void end(struct command *c)
 {
     c->state = ENDING;
-    if (group_is_empty(c)) {
+    if (is_over(c)) {
         finish(c);
         return;
     }
     kill_group(c);
-    if (group_is_empty(c)) {
+    if (is_over(c)) {
         finish(c);
         return;
     }
@@ -204,7 +225,7 @@ static void on_exec_outcome(struct command *c)
     nest_close(&c->status);
     c->state = RUNNING;
     wants_seat = true;
-    send_spawn_reply(c);
+    send_pipes(c);
     if (c->reaped) {
         end(c);
     }
@@ -218,7 +239,7 @@ void command_on_event(uint64_t number)
     struct command *c = &table[number];
     if (c->state == STARTING) {
         on_exec_outcome(c);
-    } else if (c->state == ENDING && group_is_empty(c)) {
+    } else if (c->state == ENDING && is_over(c)) {
         finish(c);
     }
 }
@@ -248,13 +269,96 @@ void command_spawn(struct nest_message *message)
     }
     c->state = STARTING;
     c->id = request->command;
+    c->op = NEST_SPAWN;
     c->serial = request->serial;
     c->pid = result.pid;
+    c->relay = result.relay;
+    c->terminal = result.terminal;
     c->group = result.group;
     c->status = result.status;
     c->cgroup = result.cgroup;
     memcpy(c->pipes, result.pipes, sizeof(c->pipes));
+    if ((request->spawn.flags & NEST_KEEP_INPUT) == 0) {
+        nest_close(&c->pipes[0]);
+    }
     (void)nest_watch(c->status, EPOLLIN, (uint64_t)(c - table));
+}
+
+/* NULL with the request answered: there is no such command that has not ended. */
+static struct command *find_living(const struct nest_request *request)
+{
+    struct command *c = find(request->command);
+    if (c == NULL || c->state == EXITED) {
+        (void)nest_send_error(request, -ESRCH);
+        return NULL;
+    }
+    return c;
+}
+
+void command_attach(struct nest_message *message)
+{
+    const struct nest_request *request = &message->request;
+    struct command *c = find(request->command);
+    if (c == NULL) {
+        (void)nest_send_error(request, -ESRCH);
+        return;
+    }
+    c->op = NEST_ATTACH;
+    c->serial = request->serial;
+    if (c->state != STARTING) {
+        send_pipes(c);
+    }
+}
+
+/* What is new of it, as far as there is room. Returns 0 or -errno. */
+static int take_input(struct command *c, const struct nest_input *input, const uint8_t *data)
+{
+    uint64_t skipped = c->input_bytes - input->offset;
+    if (input->offset > c->input_bytes) {
+        return -ERANGE;
+    }
+    if (skipped < input->size) {
+        ssize_t written = c->pipes[0] < 0
+                              ? -1
+                              : write(c->pipes[0], data + skipped, input->size - (size_t)skipped);
+        if (written < 0) {
+            return c->pipes[0] >= 0 && (errno == EAGAIN || errno == EINTR) ? 0 : -EPIPE;
+        }
+        c->input_bytes += (uint64_t)written;
+    }
+    if (input->close != 0 && c->input_bytes >= input->offset + input->size) {
+        nest_close(&c->pipes[0]);
+    }
+    return 0;
+}
+
+void command_input(struct nest_message *message)
+{
+    const struct nest_request *request = &message->request;
+    struct command *c = find_living(request);
+    if (c == NULL) {
+        return;
+    }
+    struct nest_reply reply = {
+        .version = NEST_WIRE_VERSION,
+        .op = NEST_INPUT,
+        .serial = request->serial,
+        .command = request->command,
+        .error = take_input(c, &request->input, message->bytes + NEST_INPUT_SIZE(0)),
+        .size_bytes = c->input_bytes};
+    (void)nest_send(&reply, NULL, 0);
+}
+
+void command_resize(struct nest_message *message)
+{
+    const struct nest_request *request = &message->request;
+    const struct command *c = find_living(request);
+    if (c != NULL) {
+        int error = c->terminal < 0 ? -ENOTTY
+                                    : terminal_resize(c->terminal, request->terminal.rows,
+                                                      request->terminal.columns);
+        (void)nest_send_error(request, error);
+    }
 }
 
 static void signal_group(const struct command *c, int signo)
@@ -280,26 +384,25 @@ static void signal_group(const struct command *c, int signo)
 void command_signal(struct nest_message *message)
 {
     const struct nest_request *request = &message->request;
-    const struct command *c = find(request->command);
-    int error = 0;
-    if (c == NULL || c->state == EXITED) {
-        error = -ESRCH;
-    } else if (request->signo < 1 || request->signo > SIGRTMAX) {
-        error = -EINVAL;
-    } else {
-        signal_group(c, request->signo);
+    const struct command *c = find_living(request);
+    if (c == NULL) {
+        return;
     }
-    (void)nest_send_error(request, error);
+    bool known = request->signo >= 1 && request->signo <= SIGRTMAX;
+    if (known) {
+        signal_group(c, request->signo);
+        token_done(request->token);
+    }
+    (void)nest_send_error(request, known ? 0 : -EINVAL);
 }
 
 void command_kill(struct nest_message *message)
 {
-    const struct command *c = find(message->request.command);
-    bool gone = c == NULL || c->state == EXITED;
-    if (!gone) {
+    const struct command *c = find_living(&message->request);
+    if (c != NULL) {
         kill_group(c);
+        (void)nest_send_error(&message->request, 0);
     }
-    (void)nest_send_error(&message->request, gone ? -ESRCH : 0);
 }
 
 void command_ack(struct nest_message *message)
@@ -316,10 +419,21 @@ void command_ack(struct nest_message *message)
     (void)nest_send_error(&message->request, error);
 }
 
+/* Before its time only if it was killed: then nobody can hear the terminal any more. */
+static void on_relay_end(struct command *c)
+{
+    c->relay = 0;
+    nest_close(&c->terminal);
+}
+
 int command_on_reaped(pid_t pid, int status, const struct rusage *usage)
 {
     for (size_t i = 0; i < used; i++) {
         struct command *c = &table[i];
+        if (c->state != FREE && c->relay == pid) {
+            on_relay_end(c);
+            return 1;
+        }
         if (c->pid != pid || c->reaped || (c->state != STARTING && c->state != RUNNING)) {
             continue;
         }
@@ -339,14 +453,29 @@ int command_on_reaped(pid_t pid, int status, const struct rusage *usage)
 void command_finish_ending(void)
 {
     for (size_t i = 0; i < used; i++) {
-        if (table[i].state == ENDING && group_is_empty(&table[i])) {
+        if (table[i].state == ENDING && is_over(&table[i])) {
             finish(&table[i]);
+        }
+    }
+}
+
+void command_forget_peer(void)
+{
+    greeted = false;
+    for (size_t i = 0; i < used; i++) {
+        struct command *c = &table[i];
+        c->serial = 0;
+        c->reply_due = false;
+        c->exit_due = false;
+        if (c->state == EXITED && c->failure.error < 0) {
+            release(c);
         }
     }
 }
 
 void command_tell_again(void)
 {
+    greeted = true;
     for (size_t i = 0; i < used; i++) {
         if (table[i].state == EXITED && table[i].failure.error == 0) {
             send_exited(&table[i]);
@@ -363,7 +492,7 @@ int command_flush(void)
             continue;
         }
         if (c->reply_due) {
-            send_spawn_reply(c);
+            send_pipes(c);
             if (!c->reply_due && c->state == EXITED && c->failure.error < 0) {
                 release(c);
                 continue;

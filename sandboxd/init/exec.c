@@ -9,12 +9,14 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "sandboxd/init/landlock.h"
 #include "sandboxd/init/nest.h"
 #include "sandboxd/init/start.h"
 
@@ -156,6 +158,10 @@ static int prepare(int *socket)
         return -errno;
     }
     *socket = OWN_SOCKET;
+    int error = landlock_confine();
+    if (error < 0) {
+        return error;
+    }
     /* nest-init's other descriptors are not for here, and some must end when it closes them. */
     if (syscall(SYS_close_range, OWN_SOCKET + 1, ~0U, 0) < 0 ||
         syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &filter) < 0) {
@@ -195,6 +201,9 @@ static _Noreturn void carry_out(const struct child *c)
         if (dup2(c->fds[EXEC_FD_STDIN + i], i) < 0) {
             fail(c, NEST_STEP_INIT, errno);
         }
+    }
+    if ((c->spawn.flags & NEST_TERMINAL) != 0 && ioctl(0, TIOCSCTTY, 0) < 0) {
+        fail(c, NEST_STEP_INIT, errno);
     }
     /* Whatever else is open, by whatever mistake, goes at exec. */
     if (syscall(SYS_close_range, 3, ~0U, CLOSE_RANGE_CLOEXEC) < 0 || become(c->uid) < 0 ||

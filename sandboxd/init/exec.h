@@ -12,7 +12,7 @@
 /* What comes with the order, a struct nest_spawn whose fields were checked. */
 enum exec_fd {
     EXEC_FD_BLOB,
-    EXEC_FD_STDIN,
+    EXEC_FD_STDIN, /* with NEST_TERMINAL, all three are the terminal */
     EXEC_FD_STDOUT,
     EXEC_FD_STDERR,
     EXEC_FD_STATUS, /* takes a struct exec_failure, or just ends with the exec */

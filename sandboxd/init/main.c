@@ -4,6 +4,7 @@
  * secret, and no signal from inside ends it.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/capability.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -20,6 +21,7 @@
 
 #include "sandboxd/init/command.h"
 #include "sandboxd/init/exec.h"
+#include "sandboxd/init/landlock.h"
 #include "sandboxd/init/nest.h"
 #include "sandboxd/init/request.h"
 #include "sandboxd/init/spawn.h"
@@ -29,10 +31,11 @@
 #define MAX_EVENTS 32
 #define NUMBER_CONTROL UINT64_MAX
 #define NUMBER_SIGNALS (UINT64_MAX - 1)
+#define NUMBER_LISTENER (UINT64_MAX - 2)
 
 static int loop = -1;
 static int signals = -1;
-static bool control_open = true;
+static bool control_open;
 static bool wants_write; /* something is due that the peer had no room for */
 
 void nest_close(int *fd)
@@ -50,6 +53,13 @@ int nest_user_ids(uint32_t user, uid_t *ret_uid)
     }
     *ret_uid = user == NEST_ROOT ? 0 : NEST_USER_ID;
     return 0;
+}
+
+int nest_drop_capabilities(void)
+{
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct none[2] = {{0}};
+    return syscall(SYS_capset, &header, none) < 0 ? -errno : 0;
 }
 
 int nest_watch(int fd, uint32_t events, uint64_t number)
@@ -134,10 +144,35 @@ static void reap(void)
     command_finish_ending();
 }
 
+/* Something else takes the number, which must never name anything but the peer. */
+static void drop_peer(void)
+{
+    if (control_open) {
+        nest_unwatch(NEST_FD_CONTROL);
+        (void)dup3(0, NEST_FD_CONTROL, O_CLOEXEC);
+        control_open = false;
+        wants_write = false;
+        command_forget_peer();
+    }
+}
+
+static void accept_peer(void)
+{
+    nest_cleanup_fd int fd = accept4(NEST_FD_LISTENER, NULL, NULL, SOCK_CLOEXEC);
+    if (fd < 0) {
+        return;
+    }
+    drop_peer();
+    (void)dup3(fd, NEST_FD_CONTROL, O_CLOEXEC);
+    control_open = nest_watch(NEST_FD_CONTROL, EPOLLIN, NUMBER_CONTROL) == 0;
+}
+
 static void dispatch(const struct epoll_event *event)
 {
     if (event->data.u64 == NUMBER_SIGNALS) {
         reap();
+    } else if (event->data.u64 == NUMBER_LISTENER) {
+        accept_peer();
     } else if (event->data.u64 != NUMBER_CONTROL) {
         command_on_event(event->data.u64);
     } else if (wants_write) {
@@ -145,8 +180,7 @@ static void dispatch(const struct epoll_event *event)
             watch_control(false);
         }
     } else if (request_handle() < 0) {
-        nest_unwatch(NEST_FD_CONTROL);
-        control_open = false;
+        drop_peer();
     }
 }
 
@@ -184,17 +218,17 @@ static int open_loop(void)
         return -errno;
     }
     int error = nest_watch(signals, EPOLLIN, NUMBER_SIGNALS);
-    return error < 0 ? error : nest_watch(NEST_FD_CONTROL, EPOLLIN, NUMBER_CONTROL);
+    return error < 0 ? error : nest_watch(NEST_FD_LISTENER, EPOLLIN, NUMBER_LISTENER);
 }
 
 int main(void)
 {
     command_init();
-    if (drop_to_own_id() < 0 || exec_init() < 0 || open_loop() < 0) {
+    if (drop_to_own_id() < 0 || exec_init() < 0 || landlock_init() < 0 || open_loop() < 0) {
         return 1;
     }
     for (int fd = NEST_FD_CONTROL; fd < NEST_FD_SECCOMP; fd++) {
-        if (syscall(SYS_fcntl, fd, 2 /* F_SETFD */, 1 /* FD_CLOEXEC */) < 0) {
+        if (fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) {
             return 1;
         }
     }

@@ -14,8 +14,12 @@
 #define NEST_REPLY_FDS 3
 
 struct nest_message {
-    struct nest_request request;
-    int fd; /* that came with it, or -1; whoever keeps it sets -1 */
+    union {
+        struct nest_request request;
+        uint8_t bytes[NEST_INPUT_SIZE(NEST_INPUT_MAX)];
+    };
+    size_t size; /* as received */
+    int fd;      /* that came with it, or -1; whoever keeps it sets -1 */
 };
 
 /* Ids of a nest_user. Returns 0 or -EINVAL. */
@@ -32,6 +36,10 @@ int nest_send_waiting(const struct nest_reply *reply, const int *fds, size_t fd_
 
 /* A reply to this request, with nothing but an error in it. */
 int nest_send_error(const struct nest_request *request, int error);
+
+/* In a child that works for nest-init: from here on it has no more rights than its id. 0, -errno.
+ */
+int nest_drop_capabilities(void);
 
 void nest_close(int *fd);
 #define nest_cleanup_fd __attribute__((cleanup(nest_close)))

@@ -8,6 +8,7 @@
 #include "sandboxd/init/command.h"
 #include "sandboxd/init/nest.h"
 #include "sandboxd/init/start.h"
+#include "sandboxd/init/token.h"
 #include "sandboxd/init/worker.h"
 
 static void hello(struct nest_message *message)
@@ -16,8 +17,20 @@ static void hello(struct nest_message *message)
     command_tell_again();
 }
 
+/* Its size is the one that its own size field says. */
+static void input(struct nest_message *message)
+{
+    const struct nest_request *request = &message->request;
+    if (message->size < NEST_INPUT_SIZE(0) ||
+        request->input.size != message->size - NEST_INPUT_SIZE(0)) {
+        (void)nest_send_error(request, -EPROTO);
+        return;
+    }
+    command_input(message);
+}
+
 struct rule {
-    size_t size;
+    size_t size; /* 0: checked by run */
     size_t fds;
     void (*run)(struct nest_message *message);
 };
@@ -28,6 +41,9 @@ static const struct rule RULES[NEST_OP_COUNT] = {
     [NEST_SIGNAL] = {NEST_REQUEST_SIZE(signo), 0, command_signal},
     [NEST_KILL] = {NEST_HEADER_SIZE, 0, command_kill},
     [NEST_ACK] = {NEST_HEADER_SIZE, 0, command_ack},
+    [NEST_ATTACH] = {NEST_HEADER_SIZE, 0, command_attach},
+    [NEST_INPUT] = {0, 0, input},
+    [NEST_RESIZE] = {NEST_REQUEST_SIZE(terminal), 0, command_resize},
     [NEST_READ] = {NEST_REQUEST_SIZE(file), 0, worker_start},
     [NEST_WRITE] = {NEST_REQUEST_SIZE(file), 1, worker_start},
     [NEST_LIST] = {NEST_REQUEST_SIZE(file), 1, worker_start},
@@ -64,7 +80,7 @@ int request_handle(void)
         char buffer[CMSG_SPACE(sizeof(int) * (NEST_REQUEST_FDS + 1))];
         struct cmsghdr align;
     } control;
-    struct iovec iov = {.iov_base = &message.request, .iov_len = sizeof(message.request)};
+    struct iovec iov = {.iov_base = message.bytes, .iov_len = sizeof(message.bytes)};
     struct msghdr header = {.msg_iov = &iov,
                             .msg_iovlen = 1,
                             .msg_control = control.buffer,
@@ -74,6 +90,7 @@ int request_handle(void)
         return 0;
     }
     message.fd = -1;
+    message.size = (size_t)size;
     size_t fds = take_fds(&header, &message.fd);
     if (size == 0) {
         nest_close(&message.fd);
@@ -83,9 +100,12 @@ int request_handle(void)
     if ((size_t)size >= NEST_HEADER_SIZE) {
         bool known =
             request->version == NEST_WIRE_VERSION && request->op > 0 && request->op < NEST_EXITED;
-        if (known && RULES[request->op].size == (size_t)size && RULES[request->op].fds == fds &&
-            (header.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) == 0) {
-            RULES[request->op].run(&message);
+        const struct rule *rule = known ? &RULES[request->op] : NULL;
+        if (known && token_is_done(request->token)) {
+            (void)nest_send_error(request, 0);
+        } else if (known && (rule->size == 0 || rule->size == message.size) && rule->fds == fds &&
+                   (header.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) == 0) {
+            rule->run(&message);
         } else {
             (void)nest_send_error(request, -EPROTO);
         }

@@ -15,6 +15,7 @@
 #include "sandboxd/init/exec.h"
 #include "sandboxd/init/nest.h"
 #include "sandboxd/init/start.h"
+#include "sandboxd/init/terminal.h"
 
 #define GROUP_NAME_SIZE 32
 #define BLOB_SEALS (F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW)
@@ -54,6 +55,7 @@ static bool blob_is_good(const struct nest_spawn *s, int blob)
            s->blob_bytes > 0 && s->blob_bytes <= NEST_SPAWN_BLOB_MAX && s->argc > 0 &&
            s->argc <= s->blob_bytes && s->envc <= s->blob_bytes &&
            memchr(s->cwd, '\0', sizeof(s->cwd)) != NULL &&
+           (s->flags & ~(uint32_t)(NEST_TERMINAL | NEST_KEEP_INPUT)) == 0 &&
            (fcntl(blob, F_GET_SEALS) & BLOB_SEALS) == BLOB_SEALS;
 }
 
@@ -164,38 +166,87 @@ static int send_order(const struct nest_spawn *spawn, const int fds[EXEC_FD_COUN
     return error;
 }
 
+/* Everything that a command's first process and nest-init get of it; -1 = not there. */
+struct ends {
+    int pipes[4][2]; /* input, output, error output, status; each its read end and its write end */
+    int terminal;    /* nest-init's end */
+    int command_terminal;
+    pid_t relay;
+};
+
+static void close_ends(struct ends *e)
+{
+    for (int i = 0; i < 4; i++) {
+        nest_close(&e->pipes[i][0]);
+        nest_close(&e->pipes[i][1]);
+    }
+    nest_close(&e->terminal);
+    nest_close(&e->command_terminal);
+    if (e->relay > 0) {
+        (void)kill(e->relay, SIGKILL);
+    }
+}
+
+static int make_ends(const struct nest_spawn *spawn, uid_t uid, struct ends *e)
+{
+    int error = make_pipes(uid, e->pipes);
+    /* A writer of input never waits: what does not fit is left to the peer. */
+    if (error == 0 && fcntl(e->pipes[0][1], F_SETFL, O_NONBLOCK) < 0) {
+        error = -errno;
+    }
+    if (error < 0 || (spawn->flags & NEST_TERMINAL) == 0) {
+        return error;
+    }
+    error = terminal_open(uid, spawn->rows, spawn->columns, &e->terminal, &e->command_terminal);
+    if (error == 0) {
+        e->relay = terminal_relay(e->terminal, e->pipes[0][0], e->pipes[1][1]);
+        error = e->relay < 0 ? e->relay : 0;
+    }
+    return error;
+}
+
+static int give_order(const struct nest_spawn *spawn, int blob, const struct ends *e)
+{
+    int tty = e->command_terminal;
+    const int fds[EXEC_FD_COUNT] = {blob, tty >= 0 ? tty : e->pipes[0][0],
+                                    tty >= 0 ? tty : e->pipes[1][1],
+                                    tty >= 0 ? tty : e->pipes[2][1], e->pipes[3][1]};
+    int error = send_order(spawn, fds);
+    if (error == -EPIPE) {
+        /* It will be reaped as a child that nobody knows. */
+        drop_seat();
+        error = send_order(spawn, fds);
+    }
+    return error;
+}
+
 int spawn_command(const struct nest_spawn *spawn, int blob, struct spawn_result *ret_result)
 {
-    int pipes[4][2] = {{-1, -1}, {-1, -1}, {-1, -1}, {-1, -1}};
+    struct ends e = {
+        .pipes = {{-1, -1}, {-1, -1}, {-1, -1}, {-1, -1}}, .terminal = -1, .command_terminal = -1};
     uid_t uid;
     if (nest_user_ids(spawn->user, &uid) < 0 || !blob_is_good(spawn, blob)) {
         return -EINVAL;
     }
-    int error = make_pipes(uid, pipes);
+    int error = make_ends(spawn, uid, &e);
     if (error == 0) {
-        const int fds[EXEC_FD_COUNT] = {blob, pipes[0][0], pipes[1][1], pipes[2][1], pipes[3][1]};
-        error = send_order(spawn, fds);
-        if (error == -EPIPE) {
-            /* It will be reaped as a child that nobody knows. */
-            drop_seat();
-            error = send_order(spawn, fds);
-        }
-    }
-    /* The command's ends; on failure ours too. */
-    for (int i = 0; i < 4; i++) {
-        nest_close(&pipes[i][i == 0 ? 0 : 1]);
-        if (error < 0) {
-            nest_close(&pipes[i][i == 0 ? 1 : 0]);
-        }
+        error = give_order(spawn, blob, &e);
     }
     if (error < 0) {
+        close_ends(&e);
         return error;
     }
     *ret_result = (struct spawn_result){.pid = seat.pid,
-                                        .status = pipes[3][0],
+                                        .status = e.pipes[3][0],
                                         .cgroup = seat.cgroup,
                                         .group = seat.group,
-                                        .pipes = {pipes[0][1], pipes[1][0], pipes[2][0]}};
+                                        .pipes = {e.pipes[0][1], e.pipes[1][0], e.pipes[2][0]},
+                                        .terminal = e.terminal,
+                                        .relay = e.relay};
+    /* What is left are the ends of the command and of the relay. */
+    e.pipes[0][1] = e.pipes[1][0] = e.pipes[2][0] = e.pipes[3][0] = e.terminal = -1;
+    e.relay = 0;
+    close_ends(&e);
     close(seat.socket);
     seat.pid = 0;
     return 0;

@@ -13,6 +13,8 @@ struct spawn_result {
     int cgroup;     /* directory of the command's group */
     uint64_t group; /* its number */
     int pipes[3];   /* our ends: stdin's write end, stdout's and stderr's read ends */
+    int terminal;   /* our end of it, or -1 */
+    pid_t relay;    /* see relay.h; 0 without a terminal */
 };
 
 /*

@@ -2,7 +2,8 @@
 #pragma once
 
 enum nest_fd {
-    NEST_FD_CONTROL = 3, /* to crownestd, see wire.h */
+    NEST_FD_CONTROL = 3, /* where the connection to crownestd goes, see wire.h; no socket yet */
+    NEST_FD_LISTENER,    /* where crownestd connects; listens, never blocks */
     NEST_FD_CGROUP,      /* directory of the sandbox's cgroup in the v2 tree */
     NEST_FD_SECCOMP,     /* sealed memfd: struct sock_filter array for commands */
     NEST_FD_COUNT

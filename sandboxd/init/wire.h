@@ -3,8 +3,10 @@
  * SOCK_SEQPACKET). nest-init lives in a hostile place: crownestd checks the size, the op, the
  * serial and the number of descriptors of all it gets, and believes none of the numbers.
  *
- * Each request gets one reply with its serial; NEST_SPAWN is followed by a NEST_EXITED event that
- * nest-init repeats to every new peer until NEST_ACK.
+ * nest-init listens; a new connection takes the place of the one before. Each request gets one
+ * reply with its serial. NEST_SPAWN is followed by a NEST_EXITED event, which goes to whoever has
+ * said NEST_HELLO, and to every later peer that does, until NEST_ACK. So a peer that comes back
+ * asks for the commands it knows of by NEST_ATTACH first, and says hello then.
  *
  * A command is a process tree in a cgroup of its own. When its first process exits, whatever is
  * left of the tree is killed, and only then NEST_EXITED is sent: so its output has an end.
@@ -13,19 +15,24 @@
 
 #include <stdint.h>
 
-#define NEST_WIRE_VERSION 1
+#define NEST_WIRE_VERSION 2
 #define NEST_PATH_MAX 4096                 /* bytes with the NUL */
 #define NEST_MAX_COMMANDS 1024             /* alive or not yet acknowledged */
 #define NEST_SPAWN_BLOB_MAX (1280U * 1024) /* argv and env, with their NULs */
 #define NEST_NAME_MAX 256
+#define NEST_INPUT_MAX 32768 /* bytes of input in one request */
+#define NEST_TOKENS 1024
 #define NEST_MAX_WORKERS 64 /* file operations under way; more get -EBUSY */
 
 enum nest_op {
     NEST_HELLO = 1, /* reply: the jail is up */
-    NEST_SPAWN,     /* starts a command; in: [blob memfd]; reply out: [stdout, stderr, stdin] */
+    NEST_SPAWN,     /* starts a command; in: [blob memfd]; reply out: the pipes, see below */
     NEST_SIGNAL,    /* sends a signal to each process of a command */
     NEST_KILL,      /* kills each process of a command; NEST_EXITED follows */
     NEST_ACK,       /* forgets an exited command */
+    NEST_ATTACH,    /* reply out: the pipes of a command that was not acknowledged, once more */
+    NEST_INPUT,     /* writes to a command's input as much as fits now, or closes it */
+    NEST_RESIZE,    /* sets the size of a command's terminal */
     NEST_READ,      /* opens a regular file for reading; reply out: [file] */
     NEST_WRITE,     /* writes a file whole from a pipe, see below; in: [pipe]; replies at its end */
     NEST_LIST,      /* writes struct nest_entry records of a directory; in: [pipe]; then replies */
@@ -56,8 +63,22 @@ enum nest_step {
     NEST_STEP_EXEC,
 };
 
+/*
+ * The pipes of NEST_SPAWN and NEST_ATTACH: the read ends of output and error output, and the write
+ * end of input while it is open, to wait for room in it (its bytes go through NEST_INPUT, so that
+ * their count outlives the peer); input ends when both nest-init and the peer have closed it. With
+ * a terminal everything comes out of the first.
+ */
+enum nest_spawn_flag {
+    NEST_TERMINAL = 1,  /* a controlling terminal is input and both outputs */
+    NEST_KEEP_INPUT = 2 /* input stays open until it is closed by NEST_INPUT; else it is empty */
+};
+
 struct nest_spawn {
-    uint32_t user;       /* enum nest_user */
+    uint32_t user;  /* enum nest_user */
+    uint32_t flags; /* enum nest_spawn_flag */
+    uint16_t rows;  /* NEST_TERMINAL: its size in characters */
+    uint16_t columns;
     uint32_t argc;       /* the blob begins with argc strings, each with its NUL … */
     uint32_t envc;       /* … then envc strings of the form NAME=value */
     uint32_t blob_bytes; /* size of the blob; the memfd is sealed against change */
@@ -68,6 +89,22 @@ struct nest_file {
     uint32_t flags;           /* enum nest_file_flag */
     uint32_t mode;            /* NEST_WRITE: permission bits of a new file */
     char path[NEST_PATH_MAX]; /* relative paths start at /workspace */
+};
+
+struct nest_size {
+    uint16_t rows;
+    uint16_t columns;
+};
+
+/*
+ * Input by offset: bytes that were taken before are skipped, so that a repeated write counts once.
+ * A gap is -ERANGE. The reply's size_bytes says how many bytes were taken in all; when they are
+ * fewer than offset + size, there was no room for the rest. -EPIPE: nobody will read more.
+ */
+struct nest_input {
+    uint64_t offset; /* of data in the command's whole input */
+    uint32_t size;   /* bytes of data, which follow this struct in the message */
+    uint32_t close;  /* 1: end of input, if all of data could be taken */
 };
 
 struct nest_move {
@@ -83,11 +120,19 @@ struct nest_request {
     uint32_t version;
     uint32_t op;
     uint64_t serial;
-    uint64_t command; /* SPAWN, SIGNAL, KILL, ACK: chosen by crownestd, unique in the sandbox */
+    uint64_t command; /* SPAWN to RESIZE: chosen by crownestd, unique in the sandbox */
+    /*
+     * SIGNAL, MAKE_DIR, MOVE, REMOVE: 0, or a name of this change. Asked for again under the name
+     * of one of the last NEST_TOKENS that went well, it is answered so and not made again; -EBUSY
+     * while it is being made.
+     */
+    uint64_t token;
     union {
         struct nest_spawn spawn;
         struct nest_file file;
         struct nest_move move;
+        struct nest_input input;
+        struct nest_size terminal;
         int32_t signo;
         uint32_t port;
     };
@@ -95,6 +140,8 @@ struct nest_request {
 
 #define NEST_HEADER_SIZE offsetof(struct nest_request, spawn)
 #define NEST_REQUEST_SIZE(member) (NEST_HEADER_SIZE + sizeof(((struct nest_request *)0)->member))
+/* NEST_INPUT alone is longer, by its data. */
+#define NEST_INPUT_SIZE(bytes) (NEST_REQUEST_SIZE(input) + (bytes))
 
 /* A reply, or a NEST_EXITED event (serial 0). */
 struct nest_reply {
@@ -102,13 +149,15 @@ struct nest_reply {
     uint32_t op;
     uint64_t serial;
     uint64_t command;
-    int32_t error;       /* 0, or a negative errno */
-    uint32_t step;       /* enum nest_step */
-    int32_t wait_status; /* EXITED: as from waitpid */
-    uint32_t reserved;
-    uint64_t cpu_usec;      /* EXITED: of the whole tree */
-    uint64_t max_rss_bytes; /* EXITED */
-    uint64_t size_bytes; /* READ: of the file; WRITE: bytes written; LIST, GLOB: entries written */
+    int32_t error;              /* 0, or a negative errno */
+    uint32_t step;              /* enum nest_step */
+    int32_t wait_status;        /* EXITED: as from waitpid */
+    uint32_t oom_kills;         /* EXITED: of its processes, for want of memory; v2 hosts only */
+    uint64_t cpu_usec;          /* EXITED: of the whole tree */
+    uint64_t memory_peak_bytes; /* EXITED: of the whole tree at one time; 0 but on v2 hosts */
+    uint64_t max_rss_bytes;     /* EXITED: of its largest process */
+    uint64_t size_bytes; /* READ: of the file; WRITE: bytes written; LIST, GLOB: entries written;
+                            INPUT, ATTACH: bytes of input taken */
 };
 
 /*

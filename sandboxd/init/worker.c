@@ -1,7 +1,6 @@
 #include "sandboxd/init/worker.h"
 
 #include <errno.h>
-#include <linux/capability.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <sys/fsuid.h>
@@ -13,7 +12,9 @@
 #include "sandboxd/init/connect.h"
 #include "sandboxd/init/files.h"
 #include "sandboxd/init/glob.h"
+#include "sandboxd/init/landlock.h"
 #include "sandboxd/init/start.h"
+#include "sandboxd/init/token.h"
 
 /* A pipe whose other end does not move, or a directory without end, holds a worker so long. */
 #define DEADLINE_S 60
@@ -22,17 +23,20 @@ struct worker {
     pid_t pid; /* 0 = free */
     uint32_t op;
     uint64_t serial;
+    uint64_t token;
 };
+
+/* Bits of a worker's exit status. */
+enum outcome { NOT_ANSWERED = 1, NOT_DONE = 2 };
 
 static struct worker table[NEST_MAX_WORKERS];
 
 static int drop_rights(void)
 {
-    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-    struct __user_cap_data_struct none[2] = {{0}};
     setfsgid(NEST_USER_ID);
     setfsuid(NEST_USER_ID);
-    return syscall(SYS_capset, &header, none) < 0 ? -errno : 0;
+    int error = nest_drop_capabilities();
+    return error < 0 ? error : landlock_confine();
 }
 
 /*
@@ -98,18 +102,22 @@ static _Noreturn void worker_main(struct nest_message *m)
         reply.error = operate(m, &reply, &fd);
     }
     int sent = nest_send_waiting(&reply, &fd, fd >= 0 ? 1 : 0);
-    _exit(sent < 0 ? 1 : 0);
+    _exit((sent < 0 ? NOT_ANSWERED : 0) | (reply.error < 0 ? NOT_DONE : 0));
 }
 
 void worker_start(struct nest_message *message)
 {
+    const struct nest_request *request = &message->request;
     struct worker *free_slot = NULL;
-    for (size_t i = 0; i < NEST_MAX_WORKERS && free_slot == NULL; i++) {
+    bool under_way = false;
+    for (size_t i = 0; i < NEST_MAX_WORKERS; i++) {
         if (table[i].pid == 0) {
             free_slot = &table[i];
+        } else if (request->token != 0 && table[i].token == request->token) {
+            under_way = true;
         }
     }
-    if (free_slot == NULL) {
+    if (free_slot == NULL || under_way) {
         (void)nest_send_error(&message->request, -EBUSY);
         return;
     }
@@ -121,8 +129,8 @@ void worker_start(struct nest_message *message)
         (void)nest_send_error(&message->request, -errno);
         return;
     }
-    *free_slot =
-        (struct worker){.pid = pid, .op = message->request.op, .serial = message->request.serial};
+    *free_slot = (struct worker){
+        .pid = pid, .op = request->op, .serial = request->serial, .token = request->token};
 }
 
 void worker_on_reaped(pid_t pid, int status)
@@ -132,7 +140,11 @@ void worker_on_reaped(pid_t pid, int status)
         if (w->pid != pid) {
             continue;
         }
-        if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
+        int outcome = WIFEXITED(status) ? WEXITSTATUS(status) : NOT_ANSWERED | NOT_DONE;
+        if ((outcome & NOT_DONE) == 0) {
+            token_done(w->token);
+        }
+        if ((outcome & NOT_ANSWERED) != 0) {
             struct nest_request request = {.op = w->op, .serial = w->serial};
             bool late = WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM;
             (void)nest_send_error(&request, late ? -ETIMEDOUT : -EIO);

@@ -188,6 +188,18 @@ void answer_forget(const struct answer *answer, struct store_batch *batch)
         record_delete(batch, &key);
 }
 
+uint64_t answer_token(const struct answer *answer)
+{
+    uint8_t hash[SHA256_DIGEST_LENGTH];
+    uint64_t token;
+
+    if (answer->request_id[0] == '\0')
+        return 0;
+    (void)SHA256((const uint8_t *)answer->request_id, strlen(answer->request_id), hash);
+    memcpy(&token, hash, sizeof(token));
+    return token;
+}
+
 struct status answer_again(const struct answer *answer, struct arena *arena, void *response)
 {
     const ProtobufCMessageDescriptor *type = ((ProtobufCMessage *)response)->descriptor;

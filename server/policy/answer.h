@@ -45,5 +45,11 @@ struct status answer_write(const struct answer *answer, struct store *store,
 /* Adds that nothing was done after all. */
 void answer_forget(const struct answer *answer, struct store_batch *batch);
 
+/*
+ * A name for the change, for whoever makes it outside of the store and must not make it again when
+ * the service died before answer_write. 0 without a request_id.
+ */
+uint64_t answer_token(const struct answer *answer);
+
 /* Fills the response with what was answered before. */
 struct status answer_again(const struct answer *answer, struct arena *arena, void *response);

@@ -22,6 +22,7 @@ struct commands;
 struct command;
 
 struct commands_options {
+    struct sandboxes *sandboxes; /* set by commands_reconcile */
     struct store *store;
     struct loop *loop;
     struct blob_store *blobs;
@@ -35,8 +36,11 @@ void commands_free(struct commands *commands);
 /* For sandboxes_new. */
 struct sandbox_hooks commands_hooks(struct commands *commands);
 
-/* Records commands of an earlier process as HOST_LOST. */
-int commands_reconcile(struct commands *commands, struct err *err);
+/*
+ * Takes over the commands of an earlier process, after the sandboxes were, and before
+ * sandboxes_greet: those in adopted sandboxes go on, others have ended with theirs.
+ */
+int commands_reconcile(struct commands *commands, struct sandboxes *sandboxes, struct err *err);
 
 /* Adds to the batch that announces a command, so that both are on disk or neither. */
 struct command_commit {
@@ -46,17 +50,13 @@ struct command_commit {
     void *arg;
 };
 
-/* What to run, checked; in memory that lives during the call. */
-struct command_spec {
-    Crownest__Records__CommandRecord *record; /* argv, cwd, user, collect, timeout */
-    const char *const *env; /* NAME=value, besides the sandbox's own, which it replaces */
-    size_t env_count;
-};
-
-/* Starts it: on success record holds the command as it was recorded. */
+/*
+ * Starts what the record says (argv, env, cwd, user, terminal, input, collect, timeout), checked;
+ * on success it is the command as it was recorded. Its memory lives during the call.
+ */
 struct status commands_start(struct commands *commands, struct sandbox *sandbox,
-                             const struct command_spec *spec, const struct command_commit *commit,
-                             struct arena *arena);
+                             Crownest__Records__CommandRecord *record,
+                             const struct command_commit *commit, struct arena *arena);
 
 /* The command as it stands; NOT_FOUND. For one that runs, log_bytes is of this moment. */
 struct status commands_get(struct commands *commands, const char *project_id,
@@ -69,3 +69,31 @@ struct status commands_log(struct commands *commands, const char *command_id, st
 /* Kills every process of it, and returns when its end is recorded. */
 struct status commands_cancel(struct commands *commands, const char *project_id,
                               const char *command_id);
+
+/* How many run in a sandbox. */
+uint32_t commands_running(struct commands *commands, const char *sandbox_id);
+
+/* Returns when its end is recorded, or timeout_ms have passed. */
+void commands_wait(struct commands *commands, const char *command_id, unsigned timeout_ms);
+
+/* See WriteStdinRequest. */
+struct command_input {
+    uint64_t offset;
+    struct bytes data;
+    bool close;
+};
+
+struct command_input_result {
+    uint64_t taken; /* bytes of the whole input so far */
+    bool closed;
+};
+
+/* Waits for room for a few seconds; what was taken is all, or what there was room for. */
+struct status commands_input(struct commands *commands, const char *project_id,
+                             const char *command_id, const struct command_input *input,
+                             struct command_input_result *ret_result);
+struct status commands_resize(struct commands *commands, const char *project_id,
+                              const char *command_id, uint16_t rows, uint16_t columns);
+/* token: see answer_token. */
+struct status commands_signal(struct commands *commands, const char *project_id,
+                              const char *command_id, int signal_number, uint64_t token);

@@ -46,6 +46,15 @@ int command_record_start(struct store *store, const Crownest__Records__CommandRe
     return store_commit(store, batch, STORE_SYNCED);
 }
 
+int command_record_write(struct store *store, const Crownest__Records__CommandRecord *record)
+{
+    struct places places = places_of(record->command);
+    struct store_batch *batch = store_batch_new();
+
+    record_put(batch, &places.record, &record->base);
+    return store_commit(store, batch, STORE_SYNCED);
+}
+
 int command_record_take_back(struct store *store, const Crownest__V1__Command *command,
                              const struct command_commit *commit)
 {

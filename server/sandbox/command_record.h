@@ -15,6 +15,9 @@ int command_record_read(struct store *store, const char *project_id, const char 
 int command_record_start(struct store *store, const Crownest__Records__CommandRecord *record,
                          const struct command_commit *commit);
 
+/* Synced: something else of it has changed. */
+int command_record_write(struct store *store, const Crownest__Records__CommandRecord *record);
+
 /* Synced: it never ran, and nothing of it is left in the store. */
 int command_record_take_back(struct store *store, const Crownest__V1__Command *command,
                              const struct command_commit *commit);

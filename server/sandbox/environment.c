@@ -1,6 +1,5 @@
 #include "server/sandbox/environment.h"
 
-#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -35,11 +34,13 @@ uint32_t environment_append(const struct environment *e, struct buf *buf)
         root ? "LOGNAME=root" : "LOGNAME=user",
         "LANG=C.UTF-8",
         sandbox_id,
+        "TERM=xterm-256color", /* the last: only with a terminal */
     };
+    size_t default_count = sizeof(defaults) / sizeof(*defaults) - (e->terminal ? 0 : 1);
     uint32_t count = 0;
 
     (void)snprintf(sandbox_id, sizeof(sandbox_id), "CROWNEST_SANDBOX_ID=%s", e->sandbox_id);
-    for (size_t i = 0; i < sizeof(defaults) / sizeof(*defaults); i++)
+    for (size_t i = 0; i < default_count; i++)
         count += append_unless(buf, defaults[i],
                                replaced(defaults[i], e->outer, e->outer_count) ||
                                    replaced(defaults[i], e->inner, e->inner_count));

@@ -1,6 +1,7 @@
 /* The environment of a command: what every command has, then the sandbox's own, then its own. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -9,6 +10,7 @@
 struct environment {
     const char *user; /* "user" or "root" */
     const char *sandbox_id;
+    bool terminal;            /* TERM has a default */
     const char *const *outer; /* NAME=value, replaces the defaults */
     size_t outer_count;
     const char *const *inner; /* replaces both */

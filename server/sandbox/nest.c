@@ -125,6 +125,14 @@ void nest_unref(struct nest *nest)
     free(nest);
 }
 
+void nest_abandon(struct nest *nest)
+{
+    (void)pthread_mutex_lock(&nest->mutex);
+    nest->closed = true;
+    (void)pthread_mutex_unlock(&nest->mutex);
+    nest_unref(nest);
+}
+
 int nest_call_send(struct nest *nest, struct nest_request *request, size_t size, const int *fds,
                    unsigned fd_count, struct nest_call *call)
 {
@@ -160,7 +168,7 @@ int nest_call_wait(struct nest *nest, struct nest_call *call, unsigned timeout_m
     (void)pthread_mutex_unlock(&nest->mutex);
     if (!call->done)
         return -ETIMEDOUT;
-    if (call->result == 0 && call->fd_count != fd_count)
+    if (call->result == 0 && fd_count != NEST_CALL_ANY_FDS && call->fd_count != fd_count)
         call->result = -EPROTO;
     if (call->result < 0)
         fdpass_close(call->fds, call->fd_count);
@@ -235,6 +243,19 @@ static bool are_pipes(const int *fds, size_t count)
     return true;
 }
 
+/* Output, error output and, while it is open, input. Takes the call's descriptors. */
+static int take_pipes(struct nest_call *call, int ret_fds[NEST_PIPE_COUNT])
+{
+    if (call->fd_count < NEST_PIPE_STDIN || call->fd_count > NEST_PIPE_COUNT ||
+        !are_pipes(call->fds, call->fd_count)) {
+        fdpass_close(call->fds, call->fd_count);
+        return -EPROTO;
+    }
+    ret_fds[NEST_PIPE_STDIN] = -1;
+    memcpy(ret_fds, call->fds, call->fd_count * sizeof(int));
+    return 0;
+}
+
 int nest_spawn(struct nest *nest, uint64_t command, const struct nest_spawn_options *options,
                int ret_fds[NEST_PIPE_COUNT], enum nest_step *ret_step)
 {
@@ -243,13 +264,17 @@ int nest_spawn(struct nest *nest, uint64_t command, const struct nest_spawn_opti
                                    .spawn = {.user = options->user,
                                              .argc = options->argc,
                                              .envc = options->envc,
-                                             .blob_bytes = (uint32_t)options->blob.size}};
+                                             .blob_bytes = (uint32_t)options->blob.size,
+                                             .rows = options->rows,
+                                             .columns = options->columns}};
     struct nest_call call;
 
     *ret_step = NEST_STEP_INIT;
     call.reply.step = NEST_STEP_NONE;
     if (options->blob.size > NEST_SPAWN_BLOB_MAX || strlen(options->cwd) >= NEST_PATH_MAX)
         return -E2BIG;
+    request.spawn.flags =
+        (options->rows ? NEST_TERMINAL : 0) | (options->keep_input ? NEST_KEEP_INPUT : 0);
     memcpy(request.spawn.cwd, options->cwd, strlen(options->cwd));
     cleanup_fd int blob = blob_fd(options->blob);
 
@@ -258,11 +283,10 @@ int nest_spawn(struct nest *nest, uint64_t command, const struct nest_spawn_opti
     int r = nest_call_send(nest, &request, NEST_REQUEST_SIZE(spawn), &blob, 1, &call);
 
     if (r == 0)
-        r = nest_call_wait(nest, &call, LIMIT_NEST_WAIT_MS, NEST_PIPE_COUNT);
-    if (r == 0 && !are_pipes(call.fds, NEST_PIPE_COUNT)) {
-        fdpass_close(call.fds, call.fd_count);
-        r = -EPROTO;
-    }
+        r = nest_call_wait(nest, &call, LIMIT_NEST_WAIT_MS,
+                           options->keep_input ? NEST_PIPE_COUNT : NEST_PIPE_STDIN);
+    if (r == 0)
+        r = take_pipes(&call, ret_fds);
     /* It may have been started, or may be started later: nobody would ever hear of it. */
     if (r == -ETIMEDOUT || r == -EPROTO)
         nest_tell(nest, NEST_KILL, command);
@@ -271,8 +295,61 @@ int nest_spawn(struct nest *nest, uint64_t command, const struct nest_spawn_opti
             *ret_step = call.reply.step;
         return r;
     }
-    memcpy(ret_fds, call.fds, NEST_PIPE_COUNT * sizeof(int));
     return 0;
+}
+
+int nest_attach(struct nest *nest, uint64_t command, int ret_fds[NEST_PIPE_COUNT])
+{
+    struct nest_request request = {.op = NEST_ATTACH, .command = command};
+    struct nest_call call;
+    int r = nest_exchange(nest, &request, NEST_HEADER_SIZE, &call, NEST_CALL_ANY_FDS);
+
+    return r < 0 ? r : take_pipes(&call, ret_fds);
+}
+
+int nest_input(struct nest *nest, uint64_t command, uint64_t offset, struct bytes data, bool close,
+               uint64_t *ret_taken)
+{
+    struct nest_call call;
+
+    if (data.size > NEST_INPUT_MAX)
+        return -E2BIG;
+    cleanup_free uint8_t *message = calloc(1, sizeof(struct nest_request) + data.size);
+    struct nest_request *request = (struct nest_request *)(void *)message;
+
+    if (!request)
+        abort();
+    request->op = NEST_INPUT;
+    request->command = command;
+    request->input.offset = offset;
+    request->input.size = (uint32_t)data.size;
+    request->input.close = close;
+    if (data.size > 0)
+        memcpy(message + NEST_INPUT_SIZE(0), data.data, data.size);
+    call.reply.size_bytes = 0;
+    int r = nest_exchange(nest, request, NEST_INPUT_SIZE(data.size), &call, 0);
+
+    if (r == 0 || r == -ERANGE)
+        *ret_taken = call.reply.size_bytes;
+    return r;
+}
+
+int nest_resize(struct nest *nest, uint64_t command, uint16_t rows, uint16_t columns)
+{
+    struct nest_request request = {
+        .op = NEST_RESIZE, .command = command, .terminal = {.rows = rows, .columns = columns}};
+    struct nest_call call;
+
+    return nest_exchange(nest, &request, NEST_REQUEST_SIZE(terminal), &call, 0);
+}
+
+int nest_signal(struct nest *nest, uint64_t command, int signo, uint64_t token)
+{
+    struct nest_request request = {
+        .op = NEST_SIGNAL, .command = command, .token = token, .signo = signo};
+    struct nest_call call;
+
+    return nest_exchange(nest, &request, NEST_REQUEST_SIZE(signo), &call, 0);
 }
 
 int nest_kill(struct nest *nest, uint64_t command)
@@ -281,6 +358,11 @@ int nest_kill(struct nest *nest, uint64_t command)
     struct nest_call call;
 
     return nest_exchange(nest, &request, NEST_HEADER_SIZE, &call, 0);
+}
+
+void nest_hello(struct nest *nest)
+{
+    nest_tell(nest, NEST_HELLO, 0);
 }
 
 void nest_ack(struct nest *nest, uint64_t command)

@@ -33,6 +33,11 @@ struct nest_hooks {
 void nest_new(struct loop *loop, int fd, const struct nest_hooks *hooks, struct nest **ret_nest);
 struct nest *nest_ref(struct nest *nest);
 void nest_unref(struct nest *nest);
+/* After the loop was stopped: nothing is heard of it any more, not even its end. */
+void nest_abandon(struct nest *nest);
+
+/* Says that exits of commands may be told, those of before too; without waiting. */
+void nest_hello(struct nest *nest);
 
 enum nest_pipe { NEST_PIPE_STDOUT, NEST_PIPE_STDERR, NEST_PIPE_STDIN, NEST_PIPE_COUNT };
 
@@ -42,11 +47,32 @@ struct nest_spawn_options {
     uint32_t argc;
     uint32_t envc;
     struct bytes blob; /* argc and envc strings, each with its NUL */
+    bool keep_input;
+    uint16_t rows; /* 0: no terminal */
+    uint16_t columns;
 };
 
-/* ret_fds: the server's ends, which are pipes. On failure ret_step says which field is at fault. */
+/*
+ * ret_fds: the server's ends, which are pipes; that of input is for waiting only, and -1 when input
+ * is not kept. On failure ret_step says which field is at fault.
+ */
 int nest_spawn(struct nest *nest, uint64_t command, const struct nest_spawn_options *options,
                int ret_fds[NEST_PIPE_COUNT], enum nest_step *ret_step);
+/*
+ * The pipes of a command that an earlier process has started; -ESRCH: nest-init knows of no such
+ * command that was not acknowledged. The input's is -1 when it was closed.
+ */
+int nest_attach(struct nest *nest, uint64_t command, int ret_fds[NEST_PIPE_COUNT]);
+/*
+ * Writes what fits of at most NEST_INPUT_MAX bytes; ret_taken is how many bytes were taken in all,
+ * also with -ERANGE (a gap). -EPIPE: nobody will read more; -ESRCH: the command has ended.
+ */
+int nest_input(struct nest *nest, uint64_t command, uint64_t offset, struct bytes data, bool close,
+               uint64_t *ret_taken);
+/* -ENOTTY: the command has no terminal. */
+int nest_resize(struct nest *nest, uint64_t command, uint16_t rows, uint16_t columns);
+/* token: see struct nest_request. */
+int nest_signal(struct nest *nest, uint64_t command, int signo, uint64_t token);
 /*
  * Moves what is in a pipe of a command, at most size bytes, and never waits for more: nest-init
  * shares the pipe's flags and may make it blocking, or take the bytes away between a poll and a
@@ -70,10 +96,10 @@ int nest_glob(struct nest *nest, const char *pattern, nest_visit_fn *visit, void
 /* Visits the one file; a symlink itself. */
 int nest_stat(struct nest *nest, const char *path, nest_visit_fn *visit, void *arg);
 
-/* flags: enum nest_file_flag. */
-int nest_make_dir(struct nest *nest, const char *path, uint32_t flags);
-int nest_move(struct nest *nest, const char *from, const char *to, uint32_t flags);
-int nest_remove(struct nest *nest, const char *path, uint32_t flags);
+/* flags: enum nest_file_flag; token: see struct nest_request. */
+int nest_make_dir(struct nest *nest, const char *path, uint32_t flags, uint64_t token);
+int nest_move(struct nest *nest, const char *from, const char *to, uint32_t flags, uint64_t token);
+int nest_remove(struct nest *nest, const char *path, uint32_t flags, uint64_t token);
 
 /* A file that is being written. */
 struct nest_upload;

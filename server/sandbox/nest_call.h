@@ -21,5 +21,6 @@ int nest_call_path(struct nest_request *request, const char *path);
 int nest_call_send(struct nest *nest, struct nest_request *request, size_t size, const int *fds,
                    unsigned fd_count, struct nest_call *call);
 /* Waits, leaves, and checks that a success brought as many descriptors as it should. */
+#define NEST_CALL_ANY_FDS UINT32_MAX
 int nest_call_wait(struct nest *nest, struct nest_call *call, unsigned timeout_ms,
                    unsigned fd_count);

@@ -116,18 +116,19 @@ static int nest_change(struct nest *nest, struct nest_request *request, size_t s
     return r < 0 ? r : nest_call_wait(nest, &call, LIMIT_FILE_WAIT_MS, 0);
 }
 
-int nest_make_dir(struct nest *nest, const char *path, uint32_t flags)
+int nest_make_dir(struct nest *nest, const char *path, uint32_t flags, uint64_t token)
 {
-    struct nest_request request = {.op = NEST_MAKE_DIR, .file = {.flags = flags}};
+    struct nest_request request = {.op = NEST_MAKE_DIR, .token = token, .file = {.flags = flags}};
 
     if (nest_call_path(&request, path) < 0)
         return -ENAMETOOLONG;
     return nest_change(nest, &request, NEST_REQUEST_SIZE(file));
 }
 
-int nest_move(struct nest *nest, const char *from, const char *to, uint32_t flags)
+int nest_move(struct nest *nest, const char *from, const char *to, uint32_t flags, uint64_t token)
 {
-    struct nest_request request = {.op = NEST_MOVE, .move = {.file = {.flags = flags}}};
+    struct nest_request request = {
+        .op = NEST_MOVE, .token = token, .move = {.file = {.flags = flags}}};
 
     if (nest_call_path(&request, from) < 0 || strlen(to) >= NEST_PATH_MAX)
         return -ENAMETOOLONG;
@@ -135,9 +136,9 @@ int nest_move(struct nest *nest, const char *from, const char *to, uint32_t flag
     return nest_change(nest, &request, NEST_REQUEST_SIZE(move));
 }
 
-int nest_remove(struct nest *nest, const char *path, uint32_t flags)
+int nest_remove(struct nest *nest, const char *path, uint32_t flags, uint64_t token)
 {
-    struct nest_request request = {.op = NEST_REMOVE, .file = {.flags = flags}};
+    struct nest_request request = {.op = NEST_REMOVE, .token = token, .file = {.flags = flags}};
 
     if (nest_call_path(&request, path) < 0)
         return -ENAMETOOLONG;

@@ -33,6 +33,8 @@ struct sandbox_hooks {
     void (*dead)(void *arg, struct sandbox *sandbox);
     /* Blocks until what was running in a dead sandbox is recorded. Not on the loop's thread. */
     void (*settle)(void *arg, struct sandbox *sandbox);
+    /* A sandbox that was adopted while it was paused runs again: reaches for its commands. */
+    void (*reattach)(void *arg, struct sandbox *sandbox);
     void *arg;
 };
 
@@ -52,28 +54,35 @@ struct sandbox_commit {
 
 struct sandboxes *sandboxes_new(const struct sandboxes_options *options);
 /*
- * Ends what still runs, with END_CAUSE_KILLED. The loop may still call afterwards, and commands may
- * still be finishing: stop the loop and free the commands before the sandboxes.
+ * Ends what still runs, with END_CAUSE_KILLED, or leaves it for the next process to adopt. The loop
+ * may still call afterwards, and commands may still be finishing: stop the loop and free the
+ * commands before the sandboxes.
  */
-void sandboxes_stop(struct sandboxes *sandboxes);
+void sandboxes_stop(struct sandboxes *sandboxes, bool kill);
 void sandboxes_free(struct sandboxes *sandboxes);
 
 /*
  * Brings records and sandboxd's inventory together when the service starts: a sandbox of an earlier
- * process is killed, and its record says HOST_LOST, or TTL when that had passed.
+ * process goes on, or ends if its TTL has passed; one that is gone has its record say so; a jail
+ * that no record claims is removed. Adopted sandboxes tell of ended commands after
+ * sandboxes_greet.
  */
 int sandboxes_reconcile(struct sandboxes *sandboxes, struct err *err);
+void sandboxes_greet(struct sandboxes *sandboxes);
 
 /*
  * record: the sandbox as it was asked for (project, template and digest, resources, labels, env),
  * in the arena; ids, state and times are filled in. On success it is RUNNING.
  */
 struct status sandboxes_create(struct sandboxes *sandboxes, const uint8_t template_hash[32],
-                               uint64_t ttl_ms, struct arena *arena,
+                               uint64_t ttl_ms, uint64_t lease_ms, struct arena *arena,
                                const struct sandbox_commit *commit,
                                Crownest__Records__SandboxRecord *record);
 
-/* A running sandbox of the project, referenced; NOT_FOUND or FAILED_PRECONDITION otherwise. */
+/*
+ * A running sandbox of the project, referenced; NOT_FOUND, or FAILED_PRECONDITION
+ * SANDBOX_NOT_RUNNING or SANDBOX_PAUSED otherwise.
+ */
 struct status sandboxes_running(struct sandboxes *sandboxes, const char *project_id,
                                 const char *sandbox_id, struct sandbox **ret_sandbox);
 
@@ -87,11 +96,55 @@ struct status sandboxes_kill(struct sandboxes *sandboxes, const char *project_id
                              const char *sandbox_id, struct arena *arena,
                              Crownest__V1__Sandbox **ret_sandbox);
 
+/* One that runs or is paused, referenced, or NULL. */
+struct sandbox *sandboxes_find(struct sandboxes *sandboxes, const char *project_id,
+                               const char *sandbox_id);
+
+/* What to change of a sandbox. */
+struct sandbox_update {
+    uint64_t ttl_ms; /* from now; 0: as it is */
+    bool replace_labels;
+    Crownest__V1__Sandbox__LabelsEntry **labels;
+    size_t n_labels;
+};
+
+/* Each of these returns the sandbox as it stands then. commit may be NULL. */
+struct status sandboxes_update(struct sandboxes *sandboxes, const char *project_id,
+                               const char *sandbox_id, const struct sandbox_update *update,
+                               const struct sandbox_commit *commit, struct arena *arena,
+                               Crownest__V1__Sandbox **ret_sandbox);
+struct status sandboxes_pause(struct sandboxes *sandboxes, const char *project_id,
+                              const char *sandbox_id, struct arena *arena,
+                              Crownest__V1__Sandbox **ret_sandbox);
+struct status sandboxes_resume(struct sandboxes *sandboxes, const char *project_id,
+                               const char *sandbox_id, struct arena *arena,
+                               Crownest__V1__Sandbox **ret_sandbox);
+
+/* Renews the lease; ret_expire_ms is on the wall clock. FAILED_PRECONDITION NO_LEASE. */
+struct status sandboxes_heartbeat(struct sandboxes *sandboxes, const char *project_id,
+                                  const char *sandbox_id, uint64_t *ret_expire_ms);
+
+/* What one has used and uses, and until when it lives; times on the wall clock, 0: no such bound.
+ */
+struct sandbox_stats {
+    struct sd_reply usage;
+    uint64_t expire_ms;
+    uint64_t lease_expire_ms;
+    const char *parent_id; /* empty: none; of the sandbox, valid during the call's arena */
+};
+
+struct status sandboxes_stats(struct sandboxes *sandboxes, const char *project_id,
+                              const char *sandbox_id, struct arena *arena,
+                              struct sandbox_stats *ret_stats);
+
 struct sandbox *sandbox_ref(struct sandbox *sandbox);
 void sandbox_unref(struct sandbox *sandbox);
 const char *sandbox_id(const struct sandbox *sandbox);
 const char *sandbox_project(const struct sandbox *sandbox);
 struct nest *sandbox_nest(struct sandbox *sandbox);
+bool sandbox_is_paused(struct sandbox *sandbox);
+/* Whether nest-init can be asked for the pipes of its commands now. */
+bool sandbox_is_detached(struct sandbox *sandbox);
 /*
  * Whether the kernel has killed a process of it for want of memory since this was last asked. The
  * count is the sandbox's, not a command's: ask after each command that did not succeed, or a later

@@ -286,6 +286,37 @@ int sandboxd_kill(struct sandboxd *sandboxd, const char *id, struct sd_reply *re
     return 0;
 }
 
+int sandboxd_adopt(struct sandboxd *sandboxd, const char *id, int ret_fds[SD_FD_COUNT],
+                   struct err *err)
+{
+    struct sd_request request = {.op = SD_ADOPT};
+    struct exchange exchange = {0};
+
+    request_name(&request, id);
+    int r = sandboxd_exchange(sandboxd, &request, &exchange, err);
+
+    if (r == 0 && exchange.fd_count != SD_FD_COUNT)
+        r = err_set(err, EPROTO, "sandboxd sent %u descriptors instead of %d", exchange.fd_count,
+                    SD_FD_COUNT);
+    if (r < 0)
+        fdpass_close(exchange.fds, exchange.fd_count);
+    else
+        memcpy(ret_fds, exchange.fds, SD_FD_COUNT * sizeof(int));
+    return r;
+}
+
+int sandboxd_set_frozen(struct sandboxd *sandboxd, const char *id, bool frozen, struct err *err)
+{
+    struct sd_request request = {.op = frozen ? SD_FREEZE : SD_THAW};
+    struct exchange exchange = {0};
+
+    request_name(&request, id);
+    int r = sandboxd_exchange(sandboxd, &request, &exchange, err);
+
+    fdpass_close(exchange.fds, exchange.fd_count);
+    return r;
+}
+
 int sandboxd_stats(struct sandboxd *sandboxd, const char *id, struct sd_reply *ret_reply,
                    struct err *err)
 {

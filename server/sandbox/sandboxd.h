@@ -24,7 +24,14 @@ int sandboxd_create(struct sandboxd *sandboxd, const char *id,
 int sandboxd_kill(struct sandboxd *sandboxd, const char *id, struct sd_reply *ret_reply,
                   struct err *err);
 
-/* What it has used so far. */
+/* Hands out its descriptors anew, as sandboxd_create does. -ENOENT; -EBUSY: it is not alive. */
+int sandboxd_adopt(struct sandboxd *sandboxd, const char *id, int ret_fds[SD_FD_COUNT],
+                   struct err *err);
+
+/* Stops all processes of it, or lets them go on. It is so already: -EBUSY. */
+int sandboxd_set_frozen(struct sandboxd *sandboxd, const char *id, bool frozen, struct err *err);
+
+/* What it has used so far, and uses. */
 int sandboxd_stats(struct sandboxd *sandboxd, const char *id, struct sd_reply *ret_reply,
                    struct err *err);
 

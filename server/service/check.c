@@ -1,12 +1,16 @@
 #include "server/service/check.h"
 
 #include <ctype.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "server/artifact/collect.h"
 #include "server/util/limits.h"
 #include "server/util/path.h"
 #include "server/util/prototime.h"
+
+#define DEFAULT_ROWS 24
+#define DEFAULT_COLUMNS 80
 
 struct status check_variable(const char *field, const char *name)
 {
@@ -45,9 +49,9 @@ static struct status fill_argv(const Crownest__V1__CommandSpec *spec, struct are
 }
 
 static struct status fill_env(const Crownest__V1__CommandSpec *spec, struct arena *arena,
-                              struct command_spec *ret_spec)
+                              Crownest__Records__CommandRecord *record)
 {
-    const char **env = arena_alloc(arena, (spec->n_env + 1) * sizeof(*env));
+    char **env = arena_alloc(arena, (spec->n_env + 1) * sizeof(*env));
     size_t argv_bytes = 0;
     size_t env_bytes = 0;
 
@@ -71,8 +75,8 @@ static struct status fill_env(const Crownest__V1__CommandSpec *spec, struct aren
             return status;
         env[i] = arena_printf(arena, "%s=%s", spec->env[i]->key, spec->env[i]->value);
     }
-    ret_spec->env = env;
-    ret_spec->env_count = spec->n_env;
+    record->env = env;
+    record->n_env = spec->n_env;
     return STATUS_OK_VALUE;
 }
 
@@ -94,8 +98,31 @@ static struct status fill_user(const Crownest__V1__CommandSpec *spec, struct are
     return STATUS_OK_VALUE;
 }
 
+static struct status check_side(const char *field, const char *side, uint32_t asked,
+                                uint32_t fallback, uint32_t *ret_value)
+{
+    char name[64];
+
+    *ret_value = asked ? asked : fallback;
+    if (*ret_value <= LIMIT_TERMINAL_SIDE)
+        return STATUS_OK_VALUE;
+    (void)snprintf(name, sizeof(name), "%s.%s", field, side);
+    return status_invalid(name, "TERMINAL_INVALID", "a terminal has 1 to %d %s",
+                          LIMIT_TERMINAL_SIDE, side);
+}
+
+struct status check_terminal(const Crownest__V1__TerminalSize *size, const char *field,
+                             uint32_t *ret_rows, uint32_t *ret_columns)
+{
+    struct status status = check_side(field, "rows", size->rows, DEFAULT_ROWS, ret_rows);
+
+    if (status_is_ok(&status))
+        status = check_side(field, "columns", size->columns, DEFAULT_COLUMNS, ret_columns);
+    return status;
+}
+
 struct status check_command(const Crownest__V1__CommandSpec *spec, struct arena *arena,
-                            struct command_spec *ret_spec)
+                            Crownest__Records__CommandRecord **ret_record)
 {
     Crownest__Records__CommandRecord *record = arena_alloc(arena, sizeof(*record));
     Crownest__V1__Command *command = arena_alloc(arena, sizeof(*command));
@@ -108,11 +135,16 @@ struct status check_command(const Crownest__V1__CommandSpec *spec, struct arena 
     record->collect = spec->collect;
     record->n_collect = spec->n_collect;
     record->collect_when = spec->collect_when;
-    ret_spec->record = record;
+    command->terminal = spec->terminal != NULL;
+    command->keep_stdin = spec->keep_stdin;
+    *ret_record = record;
     struct status status = fill_argv(spec, arena, command);
 
     if (status_is_ok(&status))
-        status = fill_env(spec, arena, ret_spec);
+        status = fill_env(spec, arena, record);
+    if (status_is_ok(&status) && spec->terminal)
+        status =
+            check_terminal(spec->terminal, "command.terminal", &record->rows, &record->columns);
     if (status_is_ok(&status))
         status = fill_cwd(spec, arena, command);
     if (status_is_ok(&status))

@@ -13,4 +13,9 @@ struct status check_variable(const char *field, const char *name);
 /* The command that a spec asks for, defaults filled in, or the field that is wrong. In the arena.
  */
 struct status check_command(const Crownest__V1__CommandSpec *spec, struct arena *arena,
-                            struct command_spec *ret_spec);
+                            Crownest__Records__CommandRecord **ret_record);
+
+/* The size of a terminal, defaults filled in. INVALID_ARGUMENT TERMINAL_INVALID at field.rows or
+ * field.columns. */
+struct status check_terminal(const Crownest__V1__TerminalSize *size, const char *field,
+                             uint32_t *ret_rows, uint32_t *ret_columns);

@@ -1,3 +1,4 @@
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -5,7 +6,10 @@
 #include "server/service/check.h"
 #include "server/service/page.h"
 #include "server/service/service.h"
+#include "server/util/limits.h"
 #include "server/util/prototime.h"
+
+#define WAIT_DEFAULT_MS 30000
 
 /* A stream of a command's events: a cursor over its log, and what comes before and after it. */
 struct event_stream {
@@ -190,12 +194,12 @@ static struct status start(struct rpc_call *call, const char *request_id,
                            const Crownest__V1__CommandSpec *asked, char ret_id[ID_SIZE])
 {
     struct service *service = service_of(call);
-    struct command_spec spec;
+    Crownest__Records__CommandRecord *record;
     struct answer answer;
     struct command_commit commit = {
         .add = keep_command, .take_back = forget_command, .arg = &answer};
     struct sandbox *sandbox = NULL;
-    struct status status = check_command(asked, rpc_call_arena(call), &spec);
+    struct status status = check_command(asked, rpc_call_arena(call), &record);
 
     if (status_is_ok(&status))
         status = answer_begin(service->answers, call, request_id, &answer);
@@ -208,11 +212,11 @@ static struct status start(struct rpc_call *call, const char *request_id,
                                    asked->sandbox_id, &sandbox);
         if (status_is_ok(&status))
             status =
-                commands_start(service->commands, sandbox, &spec, &commit, rpc_call_arena(call));
+                commands_start(service->commands, sandbox, record, &commit, rpc_call_arena(call));
         else
             status = status_at(status, "command.sandbox_id");
         sandbox_unref(sandbox);
-        id = spec.record->command->command_id;
+        id = record->command->command_id;
     }
     answer_end(&answer);
     if (status_is_ok(&status))
@@ -311,6 +315,92 @@ struct status service_command_cancel(struct rpc_call *call,
 
     return status_is_ok(&status) ? read_command(call, request->command_id, &response->command)
                                  : status;
+}
+
+struct status service_command_write_stdin(struct rpc_call *call,
+                                          const Crownest__V1__WriteStdinRequest *request,
+                                          Crownest__V1__WriteStdinResponse *response)
+{
+    const struct command_input input = {.offset = request->offset,
+                                        .data = bytes_of(request->data.data, request->data.len),
+                                        .close = request->close};
+    struct command_input_result result = {0};
+
+    if (request->data.len > LIMIT_INPUT_BYTES)
+        return status_invalid("data", "INPUT_TOO_LARGE", "at most %u bytes in one request",
+                              LIMIT_INPUT_BYTES);
+    if (request->offset > UINT64_MAX - request->data.len)
+        return status_invalid("offset", "OFFSET_INVALID", "no input is that long");
+    struct status status =
+        commands_input(service_of(call)->commands, rpc_call_caller(call)->project_id,
+                       request->command_id, &input, &result);
+
+    response->offset = result.taken;
+    response->closed = result.closed;
+    return status;
+}
+
+struct status service_command_resize(struct rpc_call *call,
+                                     const Crownest__V1__ResizeCommandRequest *request,
+                                     Crownest__V1__ResizeCommandResponse *response)
+{
+    uint32_t rows;
+    uint32_t columns;
+
+    if (!request->terminal)
+        return status_invalid("terminal", "TERMINAL_INVALID", "the request holds no size");
+    struct status status = check_terminal(request->terminal, "terminal", &rows, &columns);
+
+    if (status_is_ok(&status))
+        status = commands_resize(service_of(call)->commands, rpc_call_caller(call)->project_id,
+                                 request->command_id, (uint16_t)rows, (uint16_t)columns);
+    return status_is_ok(&status) ? read_command(call, request->command_id, &response->command)
+                                 : status;
+}
+
+struct status service_command_signal(struct rpc_call *call,
+                                     const Crownest__V1__SignalCommandRequest *request,
+                                     Crownest__V1__SignalCommandResponse *response)
+{
+    struct service *service = service_of(call);
+    struct answer answer;
+
+    if (request->signal < 1 || request->signal > SIGRTMAX)
+        return status_invalid("signal", "SIGNAL_INVALID", "a signal is from 1 to %d", SIGRTMAX);
+    struct status status = answer_begin(service->answers, call, request->request_id, &answer);
+
+    if (!status_is_ok(&status))
+        return status;
+    if (answer.kept) {
+        status = answer_again(&answer, rpc_call_arena(call), response);
+    } else {
+        status = commands_signal(service->commands, rpc_call_caller(call)->project_id,
+                                 request->command_id, request->signal, answer_token(&answer));
+        if (status_is_ok(&status))
+            status = read_command(call, request->command_id, &response->command);
+        if (status_is_ok(&status))
+            status = answer_write(&answer, service->store, &response->base);
+    }
+    answer_end(&answer);
+    return status;
+}
+
+struct status service_command_wait(struct rpc_call *call,
+                                   const Crownest__V1__WaitCommandRequest *request,
+                                   Crownest__V1__WaitCommandResponse *response)
+{
+    uint64_t timeout_ms = WAIT_DEFAULT_MS;
+
+    if (request->timeout &&
+        protoduration_ms(request->timeout, LIMIT_WAIT_S * 1000ULL, &timeout_ms) < 0)
+        return status_invalid("timeout", "TIMEOUT_INVALID",
+                              "a timeout is more than 0 and at most %d seconds", LIMIT_WAIT_S);
+    struct status status = read_command(call, request->command_id, &response->command);
+
+    if (!status_is_ok(&status) || response->command->end_time)
+        return status;
+    commands_wait(service_of(call)->commands, request->command_id, (unsigned)timeout_ms);
+    return read_command(call, request->command_id, &response->command);
 }
 
 struct status service_command_list(struct rpc_call *call,

@@ -334,7 +334,7 @@ struct change {
     const char *request_id;
     const char *sandbox_id;
     const void *request;
-    int (*run)(struct nest *nest, const void *request);
+    int (*run)(struct nest *nest, const void *request, uint64_t token);
 };
 
 /* Does it, unless it was done before. ret_error is what the sandbox answered. */
@@ -352,7 +352,7 @@ static struct status change_once(struct rpc_call *call, const struct change *cha
     if (!answer.kept) {
         status = find_sandbox(call, change->sandbox_id, &sandbox);
         if (status_is_ok(&status)) {
-            *ret_error = change->run(sandbox_nest(sandbox), change->request);
+            *ret_error = change->run(sandbox_nest(sandbox), change->request, answer_token(&answer));
             sandbox_unref(sandbox);
         }
         if (status_is_ok(&status) && *ret_error == 0)
@@ -362,11 +362,11 @@ static struct status change_once(struct rpc_call *call, const struct change *cha
     return status;
 }
 
-static int run_make_dir(struct nest *nest, const void *request)
+static int run_make_dir(struct nest *nest, const void *request, uint64_t token)
 {
     const Crownest__V1__MakeDirRequest *asked = request;
 
-    return nest_make_dir(nest, asked->path, asked->make_parents ? NEST_MAKE_PARENTS : 0);
+    return nest_make_dir(nest, asked->path, asked->make_parents ? NEST_MAKE_PARENTS : 0, token);
 }
 
 struct status service_file_make_dir(struct rpc_call *call,
@@ -382,11 +382,12 @@ struct status service_file_make_dir(struct rpc_call *call,
     return error < 0 ? file_failed(error, "path") : status;
 }
 
-static int run_move(struct nest *nest, const void *request)
+static int run_move(struct nest *nest, const void *request, uint64_t token)
 {
     const Crownest__V1__MoveFileRequest *asked = request;
 
-    return nest_move(nest, asked->from_path, asked->to_path, asked->replace ? NEST_REPLACE : 0);
+    return nest_move(nest, asked->from_path, asked->to_path, asked->replace ? NEST_REPLACE : 0,
+                     token);
 }
 
 struct status service_file_move(struct rpc_call *call, const Crownest__V1__MoveFileRequest *request,
@@ -406,11 +407,11 @@ struct status service_file_move(struct rpc_call *call, const Crownest__V1__MoveF
     return status;
 }
 
-static int run_remove(struct nest *nest, const void *request)
+static int run_remove(struct nest *nest, const void *request, uint64_t token)
 {
     const Crownest__V1__RemoveFileRequest *asked = request;
 
-    return nest_remove(nest, asked->path, asked->recursive ? NEST_RECURSIVE : 0);
+    return nest_remove(nest, asked->path, asked->recursive ? NEST_RECURSIVE : 0, token);
 }
 
 struct status service_file_remove(struct rpc_call *call,

@@ -1,9 +1,11 @@
+#include <stddef.h>
 #include <string.h>
 
 #include "server/sandbox/template.h"
 #include "server/service/check.h"
 #include "server/service/page.h"
 #include "server/service/service.h"
+#include "server/util/clock.h"
 #include "server/util/limits.h"
 #include "server/util/prototime.h"
 
@@ -11,14 +13,31 @@
 #define GIB (1ULL << 30)
 
 /* What a resource is when it is not asked for, and what it may be. */
-static struct status fill_bound(const char *field, uint64_t value, uint64_t fallback, uint64_t min,
-                                uint64_t max, uint64_t *ret_value)
+struct bound {
+    const char *field;
+    uint64_t value;
+    uint64_t fallback;
+    uint64_t min;
+    uint64_t max;
+};
+
+enum { DISK_BYTES = 3 }; /* its place among the bounds */
+
+static struct status fill_bound(const struct bound *bound, uint64_t *ret_value)
 {
-    *ret_value = value ? value : fallback;
-    if (*ret_value < min || *ret_value > max)
-        return status_invalid(field, "RESOURCE_OUT_OF_RANGE", "%s is from %llu to %llu", field,
-                              (unsigned long long)min, (unsigned long long)max);
+    *ret_value = bound->value ? bound->value : bound->fallback;
+    if (*ret_value < bound->min || *ret_value > bound->max)
+        return status_invalid(bound->field, "RESOURCE_OUT_OF_RANGE", "%s is from %llu to %llu",
+                              bound->field, (unsigned long long)bound->min,
+                              (unsigned long long)bound->max);
     return STATUS_OK_VALUE;
+}
+
+static uint64_t default_inodes(uint64_t disk_bytes)
+{
+    uint64_t inodes = disk_bytes / 4096;
+
+    return inodes < 256 ? 256 : inodes > MIB ? MIB : inodes;
 }
 
 static struct status fill_resources(const Crownest__V1__Resources *asked, struct arena *arena,
@@ -26,40 +45,71 @@ static struct status fill_resources(const Crownest__V1__Resources *asked, struct
 {
     static const Crownest__V1__Resources none = CROWNEST__V1__RESOURCES__INIT;
     Crownest__V1__Resources *resources = arena_alloc(arena, sizeof(*resources));
-    uint64_t cpu = 0;
-    uint64_t processes = 0;
 
     crownest__v1__resources__init(resources);
     if (!asked)
         asked = &none;
-    struct status status = fill_bound("resources.memory_bytes", asked->memory_bytes, 512 * MIB,
-                                      32 * MIB, 16 * GIB, &resources->memory_bytes);
+    const struct bound bounds[] = {
+        {"resources.memory_bytes", asked->memory_bytes, 512 * MIB, 32 * MIB, 16 * GIB},
+        {"resources.cpu_millis", asked->cpu_millis, 1000, 50, 64000},
+        {"resources.max_processes", asked->max_processes, 512, 8, 32768},
+        {"resources.disk_bytes", asked->disk_bytes, GIB, MIB, 64 * GIB},
+        {"resources.disk_inodes", asked->disk_inodes, 0, 256, 16 * MIB},
+        {"resources.io_bytes_per_sec", asked->io_bytes_per_sec, 256 * MIB, MIB, 64 * GIB},
+        {"resources.max_open_files", asked->max_open_files, 4096, 64, 65536},
+        {"resources.max_ptys", asked->max_ptys, 64, 1, 256},
+    };
+    uint64_t values[sizeof(bounds) / sizeof(*bounds)];
+    struct status status = STATUS_OK_VALUE;
 
-    if (status_is_ok(&status))
-        status = fill_bound("resources.cpu_millis", asked->cpu_millis, 1000, 50, 64000, &cpu);
-    if (status_is_ok(&status))
-        status =
-            fill_bound("resources.max_processes", asked->max_processes, 512, 8, 32768, &processes);
-    if (status_is_ok(&status))
-        status = fill_bound("resources.disk_bytes", asked->disk_bytes, GIB, MIB, 64 * GIB,
-                            &resources->disk_bytes);
-    resources->cpu_millis = (uint32_t)cpu;
-    resources->max_processes = (uint32_t)processes;
+    for (size_t i = 0; i < sizeof(bounds) / sizeof(*bounds) && status_is_ok(&status); i++) {
+        struct bound bound = bounds[i];
+
+        /* As many as disk_bytes has blocks. */
+        if (bound.value == 0 && bound.fallback == 0)
+            bound.fallback = default_inodes(values[DISK_BYTES]);
+        status = fill_bound(&bound, &values[i]);
+    }
+    if (!status_is_ok(&status))
+        return status;
+    *resources = (Crownest__V1__Resources){
+        .base = resources->base,
+        .memory_bytes = values[0],
+        .cpu_millis = (uint32_t)values[1],
+        .max_processes = (uint32_t)values[2],
+        .disk_bytes = values[DISK_BYTES],
+        .disk_inodes = values[4],
+        .io_bytes_per_sec = values[5],
+        .max_open_files = (uint32_t)values[6],
+        .max_ptys = (uint32_t)values[7],
+    };
     *ret_resources = resources;
     return status;
 }
 
-static struct status check_labels(const Crownest__V1__CreateSandboxRequest *request)
+/* Every map<string, string> of the contract has entries of this layout. */
+typedef Crownest__V1__Sandbox__LabelsEntry label;
+_Static_assert(sizeof(label) == sizeof(Crownest__V1__CreateSandboxRequest__LabelsEntry) &&
+                   sizeof(label) == sizeof(Crownest__V1__UpdateSandboxRequest__LabelsEntry) &&
+                   offsetof(label, key) ==
+                       offsetof(Crownest__V1__CreateSandboxRequest__LabelsEntry, key) &&
+                   offsetof(label, value) ==
+                       offsetof(Crownest__V1__UpdateSandboxRequest__LabelsEntry, value),
+               "labels are copied as one kind of entry");
+
+static struct status check_labels(const void *labels, size_t count)
 {
-    if (request->n_labels > LIMIT_LABELS)
+    label *const *entries = labels;
+
+    if (count > LIMIT_LABELS)
         return status_invalid("labels", "LABELS_INVALID", "at most %d labels", LIMIT_LABELS);
-    for (size_t i = 0; i < request->n_labels; i++) {
-        const char *key = request->labels[i]->key;
+    for (size_t i = 0; i < count; i++) {
+        const char *key = entries[i]->key;
         size_t size = strlen(key);
 
         if (size == 0 || size > 63 ||
             strspn(key, "abcdefghijklmnopqrstuvwxyz0123456789._-") != size ||
-            strlen(request->labels[i]->value) > 255)
+            strlen(entries[i]->value) > 255)
             return status_invalid("labels", "LABELS_INVALID",
                                   "a label's key has 1-63 characters of [a-z0-9._-], its value at "
                                   "most 255 bytes");
@@ -67,22 +117,20 @@ static struct status check_labels(const Crownest__V1__CreateSandboxRequest *requ
     return STATUS_OK_VALUE;
 }
 
-static struct status copy_labels(const Crownest__V1__CreateSandboxRequest *request,
-                                 struct arena *arena, Crownest__V1__Sandbox *sandbox)
+static struct status copy_labels(const void *labels, size_t count, struct arena *arena,
+                                 label ***ret_labels)
 {
-    struct status status = check_labels(request);
+    label *const *entries = labels;
+    struct status status = check_labels(labels, count);
 
-    if (!status_is_ok(&status) || request->n_labels == 0)
+    if (!status_is_ok(&status) || count == 0)
         return status;
-    sandbox->n_labels = request->n_labels;
-    sandbox->labels = arena_alloc(arena, request->n_labels * sizeof(*sandbox->labels));
-    for (size_t i = 0; i < request->n_labels; i++) {
-        Crownest__V1__Sandbox__LabelsEntry *entry = arena_alloc(arena, sizeof(*entry));
-
-        crownest__v1__sandbox__labels_entry__init(entry);
-        entry->key = request->labels[i]->key;
-        entry->value = request->labels[i]->value;
-        sandbox->labels[i] = entry;
+    *ret_labels = arena_alloc(arena, count * sizeof(**ret_labels));
+    for (size_t i = 0; i < count; i++) {
+        (*ret_labels)[i] = arena_alloc(arena, sizeof(label));
+        crownest__v1__sandbox__labels_entry__init((*ret_labels)[i]);
+        (*ret_labels)[i]->key = entries[i]->key;
+        (*ret_labels)[i]->value = entries[i]->value;
     }
     return status;
 }
@@ -129,7 +177,41 @@ struct creation {
     Crownest__V1__Sandbox sandbox;
     struct template_info template;
     uint64_t ttl_ms;
+    uint64_t lease_ms; /* 0: none */
 };
+
+static struct status check_ttl(const Google__Protobuf__Duration *asked, uint64_t *ret_ms)
+{
+    if (asked && protoduration_ms(asked, LIMIT_TTL_S * 1000ULL, ret_ms) < 0)
+        return status_invalid("ttl", "TTL_INVALID", "a ttl is more than 0 and at most %d seconds",
+                              LIMIT_TTL_S);
+    return STATUS_OK_VALUE;
+}
+
+static struct status check_lease(const Google__Protobuf__Duration *asked, uint64_t *ret_ms)
+{
+    if (asked && (protoduration_ms(asked, LIMIT_TTL_S * 1000ULL, ret_ms) < 0 || *ret_ms < 1000))
+        return status_invalid("lease", "LEASE_INVALID", "a lease is from 1 to %d seconds",
+                              LIMIT_TTL_S);
+    return STATUS_OK_VALUE;
+}
+
+/* A sandbox can be tied to one that lives. */
+static struct status check_parent(struct rpc_call *call, const char *parent_id)
+{
+    struct sandbox *parent = NULL;
+
+    if (!parent_id[0])
+        return STATUS_OK_VALUE;
+    parent =
+        sandboxes_find(service_of(call)->sandboxes, rpc_call_caller(call)->project_id, parent_id);
+    sandbox_unref(parent);
+    if (!parent)
+        return status_at(status_error(STATUS_FAILED_PRECONDITION, "PARENT_NOT_RUNNING",
+                                      "no living sandbox of this project has this id"),
+                         "parent_sandbox_id");
+    return STATUS_OK_VALUE;
+}
 
 static struct status check_create(struct rpc_call *call,
                                   const Crownest__V1__CreateSandboxRequest *request,
@@ -142,18 +224,20 @@ static struct status check_create(struct rpc_call *call,
     crownest__v1__sandbox__init(sandbox);
     creation->record.sandbox = sandbox;
     creation->ttl_ms = LIMIT_TTL_DEFAULT_S * 1000;
-    if (request->ttl &&
-        protoduration_ms(request->ttl, LIMIT_TTL_S * 1000ULL, &creation->ttl_ms) < 0)
-        return status_invalid("ttl", "TTL_INVALID", "a ttl is more than 0 and at most %d seconds",
-                              LIMIT_TTL_S);
-    struct status status = find_template(service_of(call), request->template_, &creation->template);
+    struct status status = check_ttl(request->ttl, &creation->ttl_ms);
 
+    if (status_is_ok(&status))
+        status = check_lease(request->lease, &creation->lease_ms);
+    if (status_is_ok(&status))
+        status = find_template(service_of(call), request->template_, &creation->template);
     if (status_is_ok(&status))
         status = fill_resources(request->resources, arena, &sandbox->resources);
     if (status_is_ok(&status))
-        status = copy_labels(request, arena, sandbox);
+        status = copy_labels(request->labels, request->n_labels, arena, &sandbox->labels);
+    sandbox->n_labels = request->n_labels;
     if (status_is_ok(&status))
         status = copy_env(request, arena, &creation->record);
+    sandbox->parent_sandbox_id = request->parent_sandbox_id;
     sandbox->project_id = arena_strdup(arena, rpc_call_caller(call)->project_id);
     sandbox->template_ = arena_strdup(arena, request->template_[0] ? request->template_ : "base");
     sandbox->template_digest = arena_strdup(arena, creation->template.digest);
@@ -185,8 +269,11 @@ struct status service_sandbox_create(struct rpc_call *call,
     if (answer.kept) {
         status = answer_again(&answer, rpc_call_arena(call), response);
     } else {
-        status = sandboxes_create(service->sandboxes, creation->template.hash, creation->ttl_ms,
-                                  rpc_call_arena(call), &commit, &creation->record);
+        status = check_parent(call, request->parent_sandbox_id);
+        if (status_is_ok(&status))
+            status = sandboxes_create(service->sandboxes, creation->template.hash, creation->ttl_ms,
+                                      creation->lease_ms, rpc_call_arena(call), &commit,
+                                      &creation->record);
         response->sandbox = &creation->sandbox;
     }
     answer_end(&answer);
@@ -237,4 +324,115 @@ struct status service_sandbox_kill(struct rpc_call *call,
 {
     return sandboxes_kill(service_of(call)->sandboxes, rpc_call_caller(call)->project_id,
                           request->sandbox_id, rpc_call_arena(call), &response->sandbox);
+}
+
+static void keep_updated(void *arg, struct store_batch *batch, const Crownest__V1__Sandbox *sandbox)
+{
+    Crownest__V1__UpdateSandboxResponse response = CROWNEST__V1__UPDATE_SANDBOX_RESPONSE__INIT;
+
+    response.sandbox = (Crownest__V1__Sandbox *)(uintptr_t)sandbox;
+    answer_keep(arg, batch, &response.base);
+}
+
+struct status service_sandbox_update(struct rpc_call *call,
+                                     const Crownest__V1__UpdateSandboxRequest *request,
+                                     Crownest__V1__UpdateSandboxResponse *response)
+{
+    struct service *service = service_of(call);
+    struct sandbox_update update = {.replace_labels = request->replace_labels,
+                                    .n_labels = request->n_labels};
+    struct answer answer;
+    struct sandbox_commit commit = {.add = keep_updated, .arg = &answer};
+    struct status status = check_ttl(request->ttl, &update.ttl_ms);
+
+    if (status_is_ok(&status) && request->n_labels > 0 && !request->replace_labels)
+        status = status_invalid("replace_labels", "LABELS_INVALID",
+                                "labels are given, and replace_labels is not set");
+    if (status_is_ok(&status))
+        status =
+            copy_labels(request->labels, request->n_labels, rpc_call_arena(call), &update.labels);
+    if (status_is_ok(&status))
+        status = answer_begin(service->answers, call, request->request_id, &answer);
+    if (!status_is_ok(&status))
+        return status;
+    if (answer.kept)
+        status = answer_again(&answer, rpc_call_arena(call), response);
+    else
+        status = sandboxes_update(service->sandboxes, rpc_call_caller(call)->project_id,
+                                  request->sandbox_id, &update, &commit, rpc_call_arena(call),
+                                  &response->sandbox);
+    answer_end(&answer);
+    return status;
+}
+
+struct status service_sandbox_heartbeat(struct rpc_call *call,
+                                        const Crownest__V1__HeartbeatSandboxRequest *request,
+                                        Crownest__V1__HeartbeatSandboxResponse *response)
+{
+    uint64_t expire_ms = 0;
+    struct status status =
+        sandboxes_heartbeat(service_of(call)->sandboxes, rpc_call_caller(call)->project_id,
+                            request->sandbox_id, &expire_ms);
+
+    response->lease_expire_time = prototime_from_ms(rpc_call_arena(call), expire_ms);
+    return status;
+}
+
+struct status service_sandbox_pause(struct rpc_call *call,
+                                    const Crownest__V1__PauseSandboxRequest *request,
+                                    Crownest__V1__PauseSandboxResponse *response)
+{
+    return sandboxes_pause(service_of(call)->sandboxes, rpc_call_caller(call)->project_id,
+                           request->sandbox_id, rpc_call_arena(call), &response->sandbox);
+}
+
+struct status service_sandbox_resume(struct rpc_call *call,
+                                     const Crownest__V1__ResumeSandboxRequest *request,
+                                     Crownest__V1__ResumeSandboxResponse *response)
+{
+    return sandboxes_resume(service_of(call)->sandboxes, rpc_call_caller(call)->project_id,
+                            request->sandbox_id, rpc_call_arena(call), &response->sandbox);
+}
+
+/* One line for each thing that keeps it, as `crownest ps --why` shows them. */
+static void explain(struct arena *arena, const struct sandbox_stats *stats,
+                    Crownest__V1__SandboxStatsResponse *response)
+{
+    uint64_t now = clock_wall_ms();
+    uint64_t ttl_s = stats->expire_ms > now ? (stats->expire_ms - now) / 1000 : 0;
+
+    response->kept_by = arena_alloc(arena, 4 * sizeof(*response->kept_by));
+    response->kept_by[response->n_kept_by++] =
+        arena_printf(arena, "ttl: %llu s left", (unsigned long long)ttl_s);
+    if (stats->lease_expire_ms > now)
+        response->kept_by[response->n_kept_by++] =
+            arena_printf(arena, "lease: %llu s left without a heartbeat",
+                         (unsigned long long)(stats->lease_expire_ms - now) / 1000);
+    if (stats->parent_id[0])
+        response->kept_by[response->n_kept_by++] =
+            arena_printf(arena, "parent: as long as %s lives", stats->parent_id);
+}
+
+struct status service_sandbox_stats(struct rpc_call *call,
+                                    const Crownest__V1__SandboxStatsRequest *request,
+                                    Crownest__V1__SandboxStatsResponse *response)
+{
+    struct service *service = service_of(call);
+    struct arena *arena = rpc_call_arena(call);
+    struct sandbox_stats stats;
+    struct status status = sandboxes_stats(service->sandboxes, rpc_call_caller(call)->project_id,
+                                           request->sandbox_id, arena, &stats);
+
+    if (!status_is_ok(&status))
+        return status;
+    response->cpu_usec = stats.usage.cpu_usec;
+    response->memory_bytes = stats.usage.memory_bytes;
+    response->memory_peak_bytes = stats.usage.memory_peak_bytes;
+    response->processes = stats.usage.processes;
+    response->oom_kills = stats.usage.oom_kills;
+    response->commands = commands_running(service->commands, request->sandbox_id);
+    if (stats.lease_expire_ms > 0)
+        response->lease_expire_time = prototime_from_ms(arena, stats.lease_expire_ms);
+    explain(arena, &stats, response);
+    return status;
 }

@@ -9,7 +9,7 @@
 
 #define PEAK_BYTES (40U << 20)
 
-static const struct sd_limits LIMITS = {96ULL << 20, 16ULL << 20, 1500, 77};
+static const struct sd_limits LIMITS = JAIL_LIMITS(96, 16, 1500, 77);
 static struct jail_box box;
 static struct jail_run run;
 
@@ -39,7 +39,7 @@ static void each_command_has_its_group(void **state)
 {
     const char *const argv[] = {"cat", NULL};
     (void)state;
-    assert_group(posture_init_pid(&box), "");
+    assert_group(posture_init_pid(&box), "/init");
     for (int i = 1; i <= 2; i++) {
         char group[16];
         int fds[3];
@@ -47,9 +47,7 @@ static void each_command_has_its_group(void **state)
         assert_int_equal(reply.error, 0);
         (void)snprintf(group, sizeof(group), "/c-%d", i);
         assert_group(posture_command_pid(&box), group);
-        for (int f = 0; f < 3; f++) {
-            close(fds[f]);
-        }
+        jail_end_input(&box, reply.command, fds);
         jail_wait(&box, reply.command, &run);
     }
 }
@@ -81,6 +79,24 @@ static void limits_are_in_the_groups(void **state)
     assert_true(limit_is("", "pids.max", "77") || limit_is("/pids", "pids.max", "77"));
 }
 
+/* "major:minor" of the disk that holds the templates, as the limit's file repeats it. */
+static void io_limit_is_in_the_group(void **state)
+{
+    char path[256];
+    char line[256] = {0};
+    const char *dir = access("/sys/fs/cgroup/cgroup.controllers", F_OK) == 0 ? "" : "/blkio";
+    const char *name = dir[0] == '\0' ? "io.max" : "blkio.throttle.write_bps_device";
+    (void)state;
+    (void)snprintf(path, sizeof(path), "/sys/fs/cgroup%s/crownest/%s/%s", dir, box.id, name);
+    FILE *file = fopen(path, "re");
+    if (file == NULL) {
+        skip(); /* a host without the controller, as --check-host says */
+    }
+    assert_non_null(fgets(line, sizeof(line), file));
+    (void)fclose(file);
+    assert_non_null(strstr(line, dir[0] == '\0' ? "wbps=1073741824" : " 1073741824"));
+}
+
 static void usage_is_that_of_all_that_ran(void **state)
 {
     char line[128];
@@ -88,6 +104,12 @@ static void usage_is_that_of_all_that_ran(void **state)
     (void)snprintf(line, sizeof(line), "perl -e '$x = \"a\" x %u; print length $x'", PEAK_BYTES);
     jail_shell(&box, line, &run);
     assert_true(run.cpu_usec > 0);
+    /* Where the host counts memory by command. */
+    if (run.memory_peak_bytes != 0) {
+        assert_in_range(run.memory_peak_bytes, PEAK_BYTES, LIMITS.memory_bytes);
+    }
+    jail_shell(&box, "true", &run);
+    assert_true(run.memory_peak_bytes < PEAK_BYTES);
     reply = jail_kill(*state, &box);
     assert_int_equal(reply.error, 0);
     assert_int_equal(reply.oom_kills, 0);
@@ -95,11 +117,23 @@ static void usage_is_that_of_all_that_ran(void **state)
     assert_true(reply.cpu_usec >= run.cpu_usec);
 }
 
+static void usage_is_known_while_it_runs(void **state)
+{
+    struct jail_daemon *daemon = *state;
+    struct sd_request request = jail_request(daemon, SD_STATS, box.id);
+    struct sd_reply reply = jail_ask(daemon, &request, NULL);
+    assert_int_equal(reply.error, 0);
+    assert_in_range(reply.processes, 1, LIMITS.max_processes);
+    assert_in_range(reply.memory_bytes, 1, LIMITS.memory_bytes);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(each_command_has_its_group, create_box, kill_box),
         cmocka_unit_test_setup_teardown(limits_are_in_the_groups, create_box, kill_box),
+        cmocka_unit_test_setup_teardown(io_limit_is_in_the_group, create_box, kill_box),
+        cmocka_unit_test_setup_teardown(usage_is_known_while_it_runs, create_box, kill_box),
         cmocka_unit_test_setup(usage_is_that_of_all_that_ran, create_box),
     };
     return fixture_main(tests);

@@ -63,24 +63,6 @@ static void standard_streams_can_be_opened_by_name(void **state)
     assert_string_equal(run.err, "err\n");
 }
 
-static void input_reaches_the_command_and_ends(void **state)
-{
-    const char *const argv[] = {"cat", NULL};
-    char echoed[64] = {0};
-    int fds[3];
-    (void)state;
-    struct nest_reply reply = jail_spawn(&box, NEST_USER, "/workspace", argv, fds);
-    assert_int_equal(reply.error, 0);
-    assert_int_equal(write(fds[2], "hello", 5), 5);
-    close(fds[2]);
-    jail_wait(&box, reply.command, &run);
-    assert_int_equal(run.wait_status, 0);
-    assert_int_equal(read(fds[0], echoed, sizeof(echoed)), 5);
-    assert_string_equal(echoed, "hello");
-    close(fds[0]);
-    close(fds[1]);
-}
-
 static void users_are_who_they_should_be(void **state)
 {
     const char *const argv[] = {"sh", "-c", "id -u; id -g; id -G; pwd; touch /root/x && echo ok",
@@ -314,7 +296,6 @@ int main(void)
         TEST(fatal_signal_comes_back),
         TEST(streams_are_exact_and_apart),
         TEST(standard_streams_can_be_opened_by_name),
-        TEST(input_reaches_the_command_and_ends),
         TEST(users_are_who_they_should_be),
         TEST(root_can_install_packages),
         TEST(missing_program_is_named_as_such),

@@ -15,7 +15,7 @@
 #define KILL_LIMIT_MS 1000
 #define NEIGHBOUR_COMMANDS 5
 
-static const struct sd_limits SMALL = {96ULL << 20, 16ULL << 20, 500, 48};
+static const struct sd_limits SMALL = JAIL_LIMITS(96, 16, 500, 48);
 static struct host host;
 static void *daemon_state;
 

@@ -343,9 +343,7 @@ void host_check_jail(struct jail_box *box)
         assert_int_equal(reply.error, 0);
         posture_await_cat(fds);
         posture_check_command(box, posture_command_pid(box), USERS[i].posture);
-        for (int f = 0; f < 3; f++) {
-            close(fds[f]);
-        }
+        jail_end_input(box, reply.command, fds);
         jail_wait(box, reply.command, &run);
     }
 }

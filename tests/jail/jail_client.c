@@ -104,16 +104,13 @@ static void exec_daemon(const struct jail_daemon *daemon, int ready)
     die(binary());
 }
 
-void jail_start(struct jail_daemon *daemon)
+static void launch(struct jail_daemon *daemon)
 {
     int ready[2];
     char said[8] = {0};
-    *daemon = (struct jail_daemon){.socket = -1};
-    (void)snprintf(daemon->dir, sizeof(daemon->dir), "/run/crownest-test-XXXXXX");
-    if (mkdtemp(daemon->dir) == NULL || !read_digest(daemon->digest) || pipe(ready) < 0) {
-        die("set up");
+    if (pipe(ready) < 0) {
+        die("pipe");
     }
-    (void)snprintf(daemon->socket_path, sizeof(daemon->socket_path), "%s/socket", daemon->dir);
     daemon->pid = fork();
     if (daemon->pid == 0) {
         close(ready[0]);
@@ -132,11 +129,31 @@ void jail_start(struct jail_daemon *daemon)
     }
 }
 
+void jail_start(struct jail_daemon *daemon)
+{
+    *daemon = (struct jail_daemon){.socket = -1};
+    (void)snprintf(daemon->dir, sizeof(daemon->dir), "/run/crownest-test-XXXXXX");
+    if (mkdtemp(daemon->dir) == NULL || !read_digest(daemon->digest)) {
+        die("set up");
+    }
+    (void)snprintf(daemon->socket_path, sizeof(daemon->socket_path), "%s/socket", daemon->dir);
+    launch(daemon);
+}
+
+void jail_restart(struct jail_daemon *daemon)
+{
+    close(daemon->socket);
+    if (kill(daemon->pid, SIGKILL) < 0 || waitpid(daemon->pid, NULL, 0) != daemon->pid) {
+        die("kill sandboxd");
+    }
+    launch(daemon);
+}
+
 /* What a stopped sandboxd leaves: directories, which the test checks by removing them. */
 static void remove_directories(const struct jail_daemon *daemon)
 {
     static const char *const EMPTY[] = {"run/stage/lower", "run/stage/upper", "run/stage/root",
-                                        "run/stage", "run/inventory"};
+                                        "run/stage",       "run/control",     "run/inventory"};
     char path[512];
     for (size_t i = 0; i < sizeof(EMPTY) / sizeof(EMPTY[0]); i++) {
         (void)snprintf(path, sizeof(path), "%s/%s", daemon->dir, EMPTY[i]);
@@ -257,10 +274,15 @@ void jail_fill_create(struct jail_daemon *daemon, struct sd_request *ret_request
     }
     *ret_request = jail_request(daemon, SD_CREATE, id);
     memcpy(ret_request->template_digest, daemon->digest, SD_DIGEST_SIZE);
-    ret_request->limits = (struct sd_limits){.memory_bytes = 256ULL << 20,
-                                             .disk_bytes = 64ULL << 20,
-                                             .cpu_millis = 2000,
-                                             .max_processes = 128};
+    ret_request->limits = (struct sd_limits)JAIL_LIMITS(256, 64, 2000, 128);
+}
+
+/* The server never waits to send; tests do. */
+static void wait_for_room(int control)
+{
+    if (fcntl(control, F_SETFL, 0) < 0) {
+        die("blocking control socket");
+    }
 }
 
 static void create(struct jail_daemon *daemon, const struct sd_request *request,
@@ -275,16 +297,37 @@ static void create(struct jail_daemon *daemon, const struct sd_request *request,
     }
     *ret_box = (struct jail_box){.control = fds[SD_FD_CONTROL], .pidfd = fds[SD_FD_PIDFD]};
     memcpy(ret_box->id, request->sandbox, SD_ID_SIZE);
-
+    wait_for_room(ret_box->control);
     /* nest-init was started; now it is up. */
+    jail_hello(ret_box);
+}
+
+void jail_hello(struct jail_box *box)
+{
     struct nest_request hello = {.op = NEST_HELLO};
     struct nest_reply up;
     int none[3];
-    jail_nest_send(ret_box, &hello, NEST_HEADER_SIZE, -1);
-    (void)jail_nest_receive(ret_box, &up, none);
+    jail_nest_send(box, &hello, NEST_HEADER_SIZE, -1);
+    (void)jail_nest_receive(box, &up, none);
     if (up.op != NEST_HELLO || up.error != 0) {
         die("nest-init's hello");
     }
+}
+
+void jail_adopt(struct jail_daemon *daemon, struct jail_box *box)
+{
+    struct sd_request request = jail_request(daemon, SD_ADOPT, box->id);
+    int fds[SD_FD_COUNT];
+    struct sd_reply reply = jail_ask(daemon, &request, fds);
+    if (reply.error != 0) {
+        errno = -reply.error;
+        die("adopt");
+    }
+    close(box->control);
+    close(box->pidfd);
+    box->control = fds[SD_FD_CONTROL];
+    box->pidfd = fds[SD_FD_PIDFD];
+    wait_for_room(box->control);
 }
 
 void jail_create(struct jail_daemon *daemon, struct jail_box *ret_box)
@@ -371,23 +414,83 @@ static int make_blob(const char *const argv[], uint32_t *ret_argc, uint32_t *ret
     return fd;
 }
 
-struct nest_reply jail_spawn(struct jail_box *box, uint32_t user, const char *cwd,
-                             const char *const argv[], int ret_fds[3])
+struct nest_reply jail_spawn_with(struct jail_box *box, const struct nest_spawn *options,
+                                  const char *const argv[], int ret_fds[3])
 {
     static struct nest_request request;
     struct nest_reply reply;
     memset(&request, 0, sizeof(request));
     request.op = NEST_SPAWN;
     request.command = ++box->last_command;
-    request.spawn.user = user;
-    (void)snprintf(request.spawn.cwd, sizeof(request.spawn.cwd), "%s", cwd);
+    request.spawn = *options;
+    size_t pipes = (options->flags & NEST_KEEP_INPUT) != 0 ? 3 : 2;
     int blob = make_blob(argv, &request.spawn.argc, &request.spawn.envc, &request.spawn.blob_bytes);
     jail_nest_send(box, &request, NEST_REQUEST_SIZE(spawn), blob);
     close(blob);
     size_t count = jail_nest_receive(box, &reply, ret_fds);
     if (reply.op != NEST_SPAWN || reply.serial != request.serial ||
-        count != (reply.error == 0 ? 3 : 0)) {
+        count != (reply.error == 0 ? pipes : 0)) {
         die("reply to spawn");
+    }
+    return reply;
+}
+
+static struct nest_spawn plain_spawn(uint32_t user, uint32_t flags, const char *cwd)
+{
+    struct nest_spawn options = {.user = user, .flags = flags};
+    (void)snprintf(options.cwd, sizeof(options.cwd), "%s", cwd);
+    return options;
+}
+
+struct nest_reply jail_spawn(struct jail_box *box, uint32_t user, const char *cwd,
+                             const char *const argv[], int ret_fds[3])
+{
+    const struct nest_spawn options = plain_spawn(user, NEST_KEEP_INPUT, cwd);
+    return jail_spawn_with(box, &options, argv, ret_fds);
+}
+
+struct nest_reply jail_input(struct jail_box *box, uint64_t command, uint64_t offset,
+                             const void *data, size_t size, bool close)
+{
+    static union {
+        struct nest_request request;
+        char bytes[NEST_INPUT_SIZE(NEST_INPUT_MAX)];
+    } message;
+    struct nest_request *request = &message.request;
+    struct nest_reply reply;
+    int none[3];
+    memset(&message, 0, sizeof(message));
+    request->op = NEST_INPUT;
+    request->command = command;
+    request->input = (struct nest_input){.offset = offset, .size = (uint32_t)size, .close = close};
+    memcpy(message.bytes + NEST_INPUT_SIZE(0), data, size);
+    jail_nest_send(box, request, NEST_INPUT_SIZE(size), -1);
+    (void)jail_nest_receive(box, &reply, none);
+    if (reply.op != NEST_INPUT || reply.serial != request->serial) {
+        die("reply to input");
+    }
+    return reply;
+}
+
+void jail_end_input(struct jail_box *box, uint64_t command, int fds[3])
+{
+    struct nest_reply reply = jail_input(box, command, 0, "", 0, true);
+    if (reply.error != 0) {
+        die("end of input");
+    }
+    for (int i = 0; i < 3; i++) {
+        close(fds[i]);
+    }
+}
+
+struct nest_reply jail_attach(struct jail_box *box, uint64_t command, int ret_fds[3])
+{
+    struct nest_request request = {.op = NEST_ATTACH, .command = command};
+    struct nest_reply reply;
+    jail_nest_send(box, &request, NEST_HEADER_SIZE, -1);
+    (void)jail_nest_receive(box, &reply, ret_fds);
+    if (reply.op != NEST_ATTACH || reply.serial != request.serial) {
+        die("reply to attach");
     }
     return reply;
 }
@@ -415,6 +518,8 @@ void jail_wait(struct jail_box *box, uint64_t command, struct jail_run *run)
     run->wait_status = reply.wait_status;
     run->cpu_usec = reply.cpu_usec;
     run->max_rss_bytes = reply.max_rss_bytes;
+    run->memory_peak_bytes = reply.memory_peak_bytes;
+    run->oom_kills = reply.oom_kills;
     jail_ack(box, command);
 }
 
@@ -455,13 +560,13 @@ void jail_run(struct jail_box *box, uint32_t user, const char *cwd, const char *
 {
     int fds[3];
     memset(ret_run, 0, sizeof(*ret_run));
-    struct nest_reply reply = jail_spawn(box, user, cwd, argv, fds);
+    const struct nest_spawn options = plain_spawn(user, 0, cwd);
+    struct nest_reply reply = jail_spawn_with(box, &options, argv, fds);
     ret_run->error = reply.error;
     ret_run->step = reply.step;
     if (reply.error != 0) {
         return;
     }
-    close(fds[2]);
     gather_output(fds[0], fds[1], ret_run);
     jail_wait(box, reply.command, ret_run);
 }

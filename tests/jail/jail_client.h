@@ -38,7 +38,9 @@ struct jail_run {
     uint32_t step;
     int wait_status;
     uint64_t cpu_usec;
+    uint64_t memory_peak_bytes;
     uint64_t max_rss_bytes;
+    uint32_t oom_kills;
     char out[65536];
     size_t out_bytes;
     char err[65536];
@@ -50,6 +52,8 @@ const char *jail_missing(void);
 
 /* Starts sandboxd for client_uid and greets it; jail_stop ends it and checks that it went well. */
 void jail_start(struct jail_daemon *daemon);
+/* Kills it, and starts another in the same directory. */
+void jail_restart(struct jail_daemon *daemon);
 void jail_stop(struct jail_daemon *daemon);
 
 /* A further connection to it, not greeted. */
@@ -61,6 +65,14 @@ bool jail_receive(int socket, struct sd_reply *ret_reply, int ret_fds[SD_FD_COUN
 struct sd_request jail_request(struct jail_daemon *daemon, uint32_t op, const char *id);
 struct sd_reply jail_ask(struct jail_daemon *daemon, const struct sd_request *request,
                          int ret_fds[SD_FD_COUNT]);
+
+/* Limits that differ in what tests are about. */
+#define JAIL_LIMITS(memory_mib, disk_mib, millis, processes)                                       \
+    {                                                                                              \
+        .memory_bytes = (memory_mib##ULL) << 20, .disk_bytes = (disk_mib##ULL) << 20,              \
+        .disk_inodes = 4096, .io_bytes_per_sec = 1ULL << 30, .cpu_millis = (millis),               \
+        .max_processes = (processes), .max_open_files = 4096, .max_ptys = 64                       \
+    }
 
 /* Small default limits; a random id. */
 void jail_fill_create(struct jail_daemon *daemon, struct sd_request *ret_request);
@@ -75,9 +87,21 @@ void jail_nest_send(struct jail_box *box, struct nest_request *request, size_t s
 /* Returns the number of descriptors. */
 size_t jail_nest_receive(struct jail_box *box, struct nest_reply *ret_reply, int ret_fds[3]);
 
-/* Starts a command; ret_fds: stdout, stderr, stdin. The reply tells of errors. */
+/* Starts a command; ret_fds: stdout, stderr, stdin, -1 where none. The reply tells of errors. */
+struct nest_reply jail_spawn_with(struct jail_box *box, const struct nest_spawn *options,
+                                  const char *const argv[], int ret_fds[3]);
+/* The same with input that stays open and no terminal. */
 struct nest_reply jail_spawn(struct jail_box *box, uint32_t user, const char *cwd,
                              const char *const argv[], int ret_fds[3]);
+
+struct nest_reply jail_input(struct jail_box *box, uint64_t command, uint64_t offset,
+                             const void *data, size_t size, bool close);
+/* Closes all of them, so that a command that reads its input comes to its end. */
+void jail_end_input(struct jail_box *box, uint64_t command, int fds[3]);
+struct nest_reply jail_attach(struct jail_box *box, uint64_t command, int ret_fds[3]);
+/* A further connection to a sandbox, which nest-init listens to from now on; not greeted. */
+void jail_adopt(struct jail_daemon *daemon, struct jail_box *box);
+void jail_hello(struct jail_box *box);
 
 /* Waits for its end, and acknowledges it. */
 void jail_wait(struct jail_box *box, uint64_t command, struct jail_run *run);

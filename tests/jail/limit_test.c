@@ -10,7 +10,7 @@
 
 #define KILL_LIMIT_MS 1000
 
-static const struct sd_limits SMALL = {64ULL << 20, 16ULL << 20, 1000, 48};
+static const struct sd_limits SMALL = JAIL_LIMITS(64, 16, 1000, 48);
 static struct jail_box box;
 static struct jail_run run;
 
@@ -107,6 +107,24 @@ static void open_files_and_ptys_are_bounded(void **state)
     (void)kill_quickly(state);
 }
 
+static void every_limit_has_its_own_value(void **state)
+{
+    struct sd_limits tight = SMALL;
+    tight.disk_inodes = 300;
+    tight.max_open_files = 100;
+    tight.max_ptys = 3;
+    assert_int_equal(jail_kill(*state, &box).error, 0);
+    jail_create_with(*state, &tight, &box);
+    jail_shell(&box,
+               "ulimit -n; perl -e 'while (open(my $f, q(+<), q(/dev/ptmx))) { push @f, $f } "
+               "print scalar @f, qq(\n)'; "
+               "i=$(perl -e 'while (open(my $f, q(>), \"/tmp/f$i\")) { $i++ } print $i'); "
+               "[ $i -gt 200 ] && [ $i -lt 300 ] && echo inodes",
+               &run);
+    assert_string_equal(run.out, "100\n3\ninodes\n");
+    (void)kill_quickly(state);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -117,6 +135,7 @@ int main(void)
         TEST(disk_and_inodes_are_bounded),
         TEST(cpu_is_bounded),
         TEST(open_files_and_ptys_are_bounded),
+        TEST(every_limit_has_its_own_value),
     };
     return fixture_main(tests);
 }

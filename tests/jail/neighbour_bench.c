@@ -15,7 +15,7 @@
 
 #define SAMPLES 300
 
-static const struct sd_limits SMALL = {96ULL << 20, 16ULL << 20, 500, 48};
+static const struct sd_limits SMALL = JAIL_LIMITS(96, 16, 500, 48);
 static struct host host;
 
 static int compare(const void *a, const void *b)

@@ -42,9 +42,7 @@ static void check_command(uint32_t user, const struct posture *posture)
     posture_await_cat(fds);
     pid_t pid = posture_command_pid(&box);
     posture_check_command(&box, pid, posture);
-    for (int i = 0; i < 3; i++) {
-        close(fds[i]);
-    }
+    jail_end_input(&box, reply.command, fds);
     jail_wait(&box, reply.command, &run);
 }
 

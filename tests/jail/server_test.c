@@ -1,6 +1,7 @@
 /* A server that has been taken over: whatever it sends, it gets no more than the table allows. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -118,28 +119,31 @@ static void ids_outside_the_alphabet_end_the_connection(void **state)
 
 static void numbers_beyond_the_policy_are_refused(void **state)
 {
-    static const struct sd_limits GOOD = {64ULL << 20, 16ULL << 20, 500, 64};
-    struct sd_limits cases[8] = {GOOD, GOOD, GOOD, GOOD, GOOD, GOOD, GOOD, GOOD};
-    static const char *const FIELDS[8] = {"memory_bytes",  "memory_bytes", "disk_bytes",
-                                          "disk_bytes",    "cpu_millis",   "cpu_millis",
-                                          "max_processes", "max_processes"};
-    cases[0].memory_bytes = 0;
-    cases[1].memory_bytes = UINT64_MAX;
-    cases[2].disk_bytes = 0;
-    cases[3].disk_bytes = 1ULL << 63;
-    cases[4].cpu_millis = 0;
-    cases[5].cpu_millis = UINT32_MAX;
-    cases[6].max_processes = 0;
-    cases[7].max_processes = UINT32_MAX;
-    for (size_t i = 0; i < 8; i++) {
+    static const struct sd_limits GOOD = JAIL_LIMITS(64, 16, 500, 64);
+#define FIELD(name)                                                                                \
+    {                                                                                              \
+#name, offsetof(struct sd_limits, name), sizeof(GOOD.name)                                 \
+    }
+    static const struct {
+        const char *name;
+        size_t offset;
+        size_t size;
+    } FIELDS[] = {FIELD(memory_bytes),     FIELD(disk_bytes), FIELD(disk_inodes),
+                  FIELD(io_bytes_per_sec), FIELD(cpu_millis), FIELD(max_processes),
+                  FIELD(max_open_files),   FIELD(max_ptys)};
+    for (size_t i = 0; i < 2 * sizeof(FIELDS) / sizeof(FIELDS[0]); i++) {
         struct sd_request request;
         jail_fill_create(*state, &request);
-        request.limits = cases[i];
+        request.limits = GOOD;
+        /* Nothing at all, and the largest number there is. */
+        memset((char *)&request.limits + FIELDS[i / 2].offset, i % 2 == 0 ? 0 : 0xff,
+               FIELDS[i / 2].size);
         struct sd_reply reply = jail_ask(*state, &request, NULL);
         assert_int_equal(reply.error, -EINVAL);
         assert_string_equal(reply.step, "limits");
-        assert_string_equal(reply.detail, FIELDS[i]);
+        assert_string_equal(reply.detail, FIELDS[i / 2].name);
     }
+#undef FIELD
 }
 
 static void unknown_template_is_named(void **state)
@@ -219,6 +223,7 @@ static void sandbox_outlives_its_servers_connection(void **state)
     assert_int_equal(jail_ask(daemon, &request, fds).error, 0);
     box.control = fds[SD_FD_CONTROL];
     box.pidfd = fds[SD_FD_PIDFD];
+    jail_hello(&box);
     jail_shell(&box, "echo adopted", &run);
     assert_string_equal(run.out, "adopted\n");
     assert_int_equal(jail_kill(daemon, &box).error, 0);

@@ -234,6 +234,22 @@ static int kill_sandbox(struct crownest_client *client, struct crownest_error *e
     return crownest_sandbox_kill(client, &request, NULL, &response, error);
 }
 
+static int update_sandbox(struct crownest_client *client, struct crownest_error *error)
+{
+    Crownest__V1__UpdateSandboxRequest request = CROWNEST__V1__UPDATE_SANDBOX_REQUEST__INIT;
+    Crownest__V1__UpdateSandboxResponse *response;
+
+    return crownest_sandbox_update(client, &request, NULL, &response, error);
+}
+
+static int pause_sandbox(struct crownest_client *client, struct crownest_error *error)
+{
+    Crownest__V1__PauseSandboxRequest request = CROWNEST__V1__PAUSE_SANDBOX_REQUEST__INIT;
+    Crownest__V1__PauseSandboxResponse *response;
+
+    return crownest_sandbox_pause(client, &request, NULL, &response, error);
+}
+
 static int get_sandbox(struct crownest_client *client, struct crownest_error *error)
 {
     Crownest__V1__GetSandboxRequest request = CROWNEST__V1__GET_SANDBOX_REQUEST__INIT;
@@ -328,7 +344,8 @@ static const struct {
     int (*call)(struct crownest_client *client, struct crownest_error *error);
 } guarded[] = {
     {"sandbox:create", create_nothing}, {"sandbox:read", get_sandbox},
-    {"sandbox:kill", kill_sandbox},     {"command:run", start_command},
+    {"sandbox:kill", kill_sandbox},     {"sandbox:update", update_sandbox},
+    {"sandbox:pause", pause_sandbox},   {"command:run", start_command},
     {"command:read", get_command},      {"command:cancel", cancel_command},
     {"file:read", read_file},           {"file:write", write_file},
     {"preview:create", create_preview}, {"preview:read", get_preview},

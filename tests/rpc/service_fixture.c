@@ -175,6 +175,7 @@ static bool start_crownestd(struct service *service, const struct passwd *user, 
                     (char *)(uintptr_t)templates(),
                     (char *)"--pool",
                     pool_size,
+                    (char *)"--kill-on-exit",
                     (char *)"--ready-fd",
                     (char *)"3",
                     NULL};

@@ -189,7 +189,7 @@ static void outputs_that_are_no_pipes_are_refused_and_the_command_killed(void **
 {
     struct hostile *hostile = *state;
     struct nest_spawn_options options = {
-        .user = NEST_USER, .cwd = "/", .argc = 1, .blob = bytes_of("x", 2)};
+        .user = NEST_USER, .cwd = "/", .argc = 1, .keep_input = true, .blob = bytes_of("x", 2)};
     int fds[NEST_PIPE_COUNT];
     struct nest_request request;
     enum nest_step step;

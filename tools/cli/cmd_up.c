@@ -153,7 +153,7 @@ static int start_server(struct up *up, struct err *err)
                  layout_path(up->layout.run, "server/crownest.sock", socket), "--sandboxd",
                  layout_path(up->layout.run, "sandboxd.sock", sandboxd), "--templates",
                  layout_path(up->layout.data, "templates", templates), "--preview-domain",
-                 up->flags->preview_domain, "--ready-fd", "3"},
+                 up->flags->preview_domain, "--kill-on-exit", "--ready-fd", "3"},
         .uid = up->layout.uid,
         .gid = up->layout.gid,
     };

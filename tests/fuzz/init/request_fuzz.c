@@ -22,6 +22,7 @@
 #include "sandboxd/init/request.h"
 #include "sandboxd/init/spawn.h"
 #include "sandboxd/init/start.h"
+#include "sandboxd/init/terminal.h"
 #include "sandboxd/init/worker.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -122,13 +123,21 @@ int spawn_command(const struct nest_spawn *spawn, int blob, struct spawn_result 
     check(pipe2(status, O_CLOEXEC | O_NONBLOCK) == 0);
     played[played_count] = (struct played){.status_end = status[1], .alive = true};
     *ret_result = (struct spawn_result){
-        .pid = (pid_t)played_count + 2, .status = status[0], .group = played_count};
+        .pid = (pid_t)played_count + 2, .status = status[0], .group = played_count, .terminal = -1};
     played_count++;
     /* Of kinds that nothing is read from; an empty group. */
     ret_result->cgroup = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     for (int i = 0; i < 3; i++) {
         ret_result->pipes[i] = open("/dev/null", O_RDWR | O_CLOEXEC);
     }
+    return 0;
+}
+
+int terminal_resize(int ours, uint16_t rows, uint16_t columns)
+{
+    (void)rows;
+    (void)columns;
+    check(fcntl(ours, F_GETFD) >= 0);
     return 0;
 }
 
@@ -174,6 +183,10 @@ static void play(uint8_t event)
     if (event >= 0xf0) {
         deaf = false;
         (void)command_flush();
+    } else if (event >= 0xe8) {
+        deaf = false;
+        command_forget_peer();
+        command_tell_again();
     } else if (event >= 0xe0) {
         deaf = true;
     } else if (event >= 0xd0) {
@@ -270,6 +283,7 @@ static void finish(void)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+    command_tell_again();
     for (int i = 0; i < MAX_STEPS && size > 0; i++) {
         size_t took = step(data, size);
         data += took;

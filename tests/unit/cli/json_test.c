@@ -43,7 +43,8 @@ static void numbers_enums_maps_and_times(void **state)
                 "\"template\":\"\",\"templateDigest\":\"\","
                 "\"createTime\":\"1970-01-01T00:00:01.000000005Z\","
                 "\"endCause\":\"END_CAUSE_UNSPECIFIED\",\"endDetail\":\"\","
-                "\"labels\":{\"team\":\"\\u001B\\\"\"},\"cpuUsec\":\"18446744073709551615\"}");
+                "\"labels\":{\"team\":\"\\u001B\\\"\"},\"cpuUsec\":\"18446744073709551615\","
+                "\"memoryPeakBytes\":\"0\",\"parentSandboxId\":\"\"}");
 }
 
 static void oneofs_bytes_and_durations(void **state)
@@ -64,7 +65,8 @@ static void oneofs_bytes_and_durations(void **state)
     wall.seconds = 2;
     wall.nanos = 500000000;
     usage.wall = &wall;
-    assert_json(&usage.base, "{\"wall\":\"2.500000000s\",\"cpuUsec\":\"0\",\"maxRssBytes\":\"0\"}");
+    assert_json(&usage.base, "{\"wall\":\"2.500000000s\",\"cpuUsec\":\"0\",\"maxRssBytes\":\"0\","
+                             "\"memoryPeakBytes\":\"0\"}");
 }
 
 int main(void)

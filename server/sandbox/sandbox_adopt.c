@@ -1,0 +1,230 @@
+/* What the service finds when it starts: sandboxes that went on without it, and records of others.
+ */
+#include "server/sandbox/sandbox_private.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/store/record.h"
+#include "server/util/clock.h"
+#include "server/util/limits.h"
+#include "server/util/prototime.h"
+
+#define LEASE_GRACE_MS 5000 /* for an owner to find the service again */
+
+/* Of the inventory. */
+struct found {
+    char jail_id[SD_ID_SIZE];
+    uint32_t state; /* enum sd_state */
+    bool claimed;
+    UT_hash_handle hh;
+};
+
+struct reconcile {
+    struct sandboxes *sandboxes;
+    struct found *found; /* by jail_id */
+    int result;
+};
+
+static void note_found(void *arg, const struct sd_reply *entry)
+{
+    struct reconcile *reconcile = arg;
+    struct found *found = calloc(1, sizeof(*found));
+
+    if (!found)
+        abort();
+    memcpy(found->jail_id, entry->sandbox, SD_ID_SIZE);
+    found->state = entry->state;
+    HASH_ADD_STR(reconcile->found, jail_id, found);
+}
+
+static int remove_jail(struct sandboxes *sandboxes, const char *jail_id, struct sd_reply *ret_usage)
+{
+    *ret_usage = (struct sd_reply){0};
+    return sandboxd_kill(sandboxes->sandboxd, jail_id, ret_usage, NULL);
+}
+
+static uint64_t left_ms(const Crownest__V1__Sandbox *sandbox)
+{
+    uint64_t expire = prototime_ms(sandbox->expire_time);
+    uint64_t now = clock_wall_ms();
+
+    return expire > now ? expire - now : 0;
+}
+
+/* It lives, and its record says that it should. */
+static int adopt(struct sandboxes *sandboxes, const Crownest__Records__SandboxRecord *record,
+                 bool frozen)
+{
+    int fds[SD_FD_COUNT];
+    int r = sandboxd_adopt(sandboxes->sandboxd, record->jail_id, fds, NULL);
+
+    if (r < 0)
+        return r;
+    struct sandbox *sandbox = sandbox_new(sandboxes, fds, record);
+
+    /* From here on what is counted more is somebody's. */
+    (void)sandbox_ran_out_of_memory(sandbox);
+    sandbox->paused = frozen;
+    sandbox->detached = frozen;
+    sandboxes->count++;
+    sandbox_start(sandbox, clock_monotonic_ms() + left_ms(record->sandbox));
+    if (sandbox->lease_ms > 0)
+        sandbox_lease(sandbox,
+                      sandbox->lease_ms > LEASE_GRACE_MS ? sandbox->lease_ms : LEASE_GRACE_MS);
+    return 0;
+}
+
+static int bury(struct sandboxes *sandboxes, Crownest__Records__SandboxRecord *record,
+                struct arena *arena, const struct found *found)
+{
+    Crownest__V1__EndCause cause = CROWNEST__V1__END_CAUSE__END_CAUSE_HOST_LOST;
+    const char *detail = "nothing was left of it when the service started";
+    struct sd_reply usage = {0};
+
+    if (found && remove_jail(sandboxes, found->jail_id, &usage) < 0)
+        return -EIO;
+    if (left_ms(record->sandbox) == 0) {
+        cause = CROWNEST__V1__END_CAUSE__END_CAUSE_TTL;
+        detail = "it passed while the service was down";
+    } else if (record->sandbox->state == CROWNEST__V1__SANDBOX_STATE__SANDBOX_STATE_CREATING) {
+        cause = CROWNEST__V1__END_CAUSE__END_CAUSE_CREATE_FAILED;
+        detail = "the service was restarted before it was complete";
+    } else if (found) {
+        cause = CROWNEST__V1__END_CAUSE__END_CAUSE_INIT_DIED;
+        detail = "nest-init ended while the service was down";
+    }
+    record->sandbox->cpu_usec = usage.cpu_usec;
+    record->sandbox->memory_peak_bytes = usage.memory_peak_bytes;
+    return sandbox_write_end(sandboxes, record, arena, cause, detail);
+}
+
+/* Pausing is recorded before it is done, and resuming afterwards: what is done counts. */
+static int settle_state(struct sandboxes *sandboxes, Crownest__Records__SandboxRecord *record,
+                        bool frozen)
+{
+    Crownest__V1__Sandbox *sandbox = record->sandbox;
+    struct schema_key key = sandbox_record_key(sandbox->project_id, sandbox->sandbox_id);
+    Crownest__V1__SandboxState state = frozen ? CROWNEST__V1__SANDBOX_STATE__SANDBOX_STATE_PAUSED
+                                              : CROWNEST__V1__SANDBOX_STATE__SANDBOX_STATE_RUNNING;
+
+    if (sandbox->state == state)
+        return 0;
+    struct store_batch *batch = store_batch_new();
+
+    sandbox->state = state;
+    record_put(batch, &key, &record->base);
+    return store_commit(sandboxes->store, batch, STORE_SYNCED);
+}
+
+static int settle(struct reconcile *reconcile, Crownest__Records__SandboxRecord *record,
+                  struct arena *arena)
+{
+    struct sandboxes *sandboxes = reconcile->sandboxes;
+    struct found *found;
+
+    HASH_FIND_STR(reconcile->found, record->jail_id, found);
+    if (found)
+        found->claimed = true;
+    bool frozen = found && found->state == SD_STATE_FROZEN;
+    bool alive = frozen || (found && found->state == SD_STATE_RUNNING);
+    bool whole = record->sandbox->state != CROWNEST__V1__SANDBOX_STATE__SANDBOX_STATE_CREATING;
+
+    if (!alive || !whole || left_ms(record->sandbox) == 0)
+        return bury(sandboxes, record, arena, found);
+    int r = settle_state(sandboxes, record, frozen);
+
+    if (r == 0 && adopt(sandboxes, record, frozen) < 0)
+        r = bury(sandboxes, record, arena, found);
+    return r;
+}
+
+static bool settle_visit(void *arg, const char *id, struct bytes project)
+{
+    struct reconcile *reconcile = arg;
+    struct arena *arena = arena_new(SANDBOX_ARENA_BYTES);
+    char *project_id = arena_alloc(arena, project.size + 1);
+    Crownest__Records__SandboxRecord *record;
+
+    memcpy(project_id, project.data, project.size);
+    int r = sandbox_record_read(reconcile->sandboxes, project_id, id, arena, &record);
+
+    if (r == 0)
+        r = settle(reconcile, record, arena);
+    arena_free(arena);
+    if (r < 0)
+        reconcile->result = r;
+    return true;
+}
+
+/* Jails that were ready for a sandbox to come, or belong to one whose record was never written. */
+static void remove_unclaimed(struct reconcile *reconcile)
+{
+    struct found *found;
+    struct found *next;
+
+    HASH_ITER(hh, reconcile->found, found, next)
+    {
+        struct sd_reply usage;
+
+        if (!found->claimed && remove_jail(reconcile->sandboxes, found->jail_id, &usage) < 0)
+            reconcile->result = -EIO;
+        HASH_DEL(reconcile->found, found);
+        free(found);
+    }
+}
+
+/* A parent that was not adopted takes its children with it. */
+static void end_orphans(struct sandboxes *sandboxes)
+{
+    struct sandbox *sandbox;
+    struct sandbox *next;
+    struct sandbox *orphans[LIMIT_SANDBOXES];
+    size_t count = 0;
+
+    (void)pthread_mutex_lock(&sandboxes->mutex);
+    HASH_ITER(hh, sandboxes->running, sandbox, next)
+    {
+        const char *parent = sandbox->record->sandbox->parent_sandbox_id;
+
+        if (count < LIMIT_SANDBOXES && parent[0] &&
+            !sandbox_find(sandboxes, sandbox->project_id, parent))
+            orphans[count++] = sandbox_ref(sandbox);
+    }
+    (void)pthread_mutex_unlock(&sandboxes->mutex);
+    for (size_t i = 0; i < count; i++)
+        sandbox_queue_end(orphans[i], CROWNEST__V1__END_CAUSE__END_CAUSE_PARENT);
+}
+
+int sandboxes_reconcile(struct sandboxes *sandboxes, struct err *err)
+{
+    struct reconcile reconcile = {.sandboxes = sandboxes};
+    char next[ID_SIZE];
+    struct record_page all = {
+        .prefix = schema_key("live", "", NULL, NULL), .start = "", .count = SIZE_MAX};
+    int r = sandboxd_inventory(sandboxes->sandboxd, note_found, &reconcile, err);
+
+    if (r < 0)
+        return r;
+    r = record_page(sandboxes->store, &all, settle_visit, &reconcile, next, sizeof(next));
+    remove_unclaimed(&reconcile);
+    if (r < 0 || reconcile.result < 0)
+        return err_set(err, EIO, "sandboxes of an earlier process could not be taken over");
+    return 0;
+}
+
+void sandboxes_greet(struct sandboxes *sandboxes)
+{
+    struct sandbox *sandbox;
+    struct sandbox *next;
+
+    (void)pthread_mutex_lock(&sandboxes->mutex);
+    HASH_ITER(hh, sandboxes->running, sandbox, next)
+    {
+        if (!sandbox->detached)
+            nest_hello(sandbox->nest);
+    }
+    (void)pthread_mutex_unlock(&sandboxes->mutex);
+    end_orphans(sandboxes);
+}

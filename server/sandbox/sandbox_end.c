@@ -1,0 +1,215 @@
+#include "server/sandbox/sandbox_private.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "server/store/record.h"
+#include "server/util/clock.h"
+#include "server/util/container_of.h"
+#include "server/util/limits.h"
+#include "server/util/prototime.h"
+
+#define RETRY_MS 1000 /* after an end that failed */
+
+int sandbox_write_end(struct sandboxes *sandboxes, Crownest__Records__SandboxRecord *record,
+                      struct arena *arena, Crownest__V1__EndCause cause, const char *detail)
+{
+    Crownest__V1__Sandbox *sandbox = record->sandbox;
+    struct schema_key key = sandbox_record_key(sandbox->project_id, sandbox->sandbox_id);
+    struct schema_key live = schema_key("live", sandbox->sandbox_id, NULL, NULL);
+    struct store_batch *batch = store_batch_new();
+    bool intended = cause == CROWNEST__V1__END_CAUSE__END_CAUSE_KILLED ||
+                    cause == CROWNEST__V1__END_CAUSE__END_CAUSE_TTL ||
+                    cause == CROWNEST__V1__END_CAUSE__END_CAUSE_LEASE ||
+                    cause == CROWNEST__V1__END_CAUSE__END_CAUSE_PARENT;
+
+    sandbox->state = intended ? CROWNEST__V1__SANDBOX_STATE__SANDBOX_STATE_KILLED
+                              : CROWNEST__V1__SANDBOX_STATE__SANDBOX_STATE_FAILED;
+    sandbox->end_cause = cause;
+    sandbox->end_detail = arena_strdup(arena, detail);
+    sandbox->end_time = prototime_from_us(arena, clock_wall_us());
+    record_put(batch, &key, &record->base);
+    record_delete(batch, &live);
+    return store_commit(sandboxes->store, batch, STORE_SYNCED);
+}
+/* What has to end ends, also when sandboxd or the disk could not do it the first time. */
+static void try_again_later(struct sandbox *sandbox, Crownest__V1__EndCause cause)
+{
+    struct sandboxes *owner = sandbox->owner;
+
+    (void)pthread_mutex_lock(&owner->mutex);
+    bool stopping = owner->stopping;
+
+    sandbox->end_cause = cause;
+    sandbox->end_job_queued = false;
+    (void)pthread_mutex_unlock(&owner->mutex);
+    if (stopping)
+        return;
+    (void)sandbox_ref(sandbox);
+    loop_arm(owner->loop, &sandbox->ttl, clock_monotonic_ms() + RETRY_MS);
+}
+
+static void disarm(struct sandbox *sandbox)
+{
+    if (loop_disarm(sandbox->owner->loop, &sandbox->ttl))
+        sandbox_unref(sandbox);
+    if (loop_disarm(sandbox->owner->loop, &sandbox->lease))
+        sandbox_unref(sandbox);
+}
+
+static int record_end(struct sandbox *sandbox, const struct sd_reply *usage,
+                      Crownest__V1__EndCause cause, const char *detail)
+{
+    struct arena *arena = arena_new(SANDBOX_ARENA_BYTES);
+    Crownest__Records__SandboxRecord *record;
+    int r = sandbox_record_read(sandbox->owner, sandbox->project_id, sandbox->id, arena, &record);
+
+    if (r == 0) {
+        record->sandbox->cpu_usec = usage->cpu_usec;
+        record->sandbox->memory_peak_bytes = usage->memory_peak_bytes;
+        r = sandbox_write_end(sandbox->owner, record, arena, cause, detail);
+    }
+    arena_free(arena);
+    return r;
+}
+
+/* Those that were tied to it. */
+static void end_children(struct sandboxes *sandboxes, const struct sandbox *parent)
+{
+    struct sandbox *child;
+    struct sandbox *next;
+    struct sandbox *children[LIMIT_SANDBOXES];
+    size_t count = 0;
+
+    (void)pthread_mutex_lock(&sandboxes->mutex);
+    HASH_ITER(hh, sandboxes->running, child, next)
+    {
+        if (count < LIMIT_SANDBOXES && strcmp(child->project_id, parent->project_id) == 0 &&
+            strcmp(child->record->sandbox->parent_sandbox_id, parent->id) == 0)
+            children[count++] = sandbox_ref(child);
+    }
+    (void)pthread_mutex_unlock(&sandboxes->mutex);
+    for (size_t i = 0; i < count; i++)
+        sandbox_queue_end(children[i], CROWNEST__V1__END_CAUSE__END_CAUSE_PARENT);
+}
+
+/* Makes the claimed sandbox go, and records the end. */
+static struct status end_claimed(struct sandbox *sandbox, Crownest__V1__EndCause cause,
+                                 const char *detail)
+{
+    struct sandboxes *sandboxes = sandbox->owner;
+    struct sd_reply usage;
+    struct err err = {0};
+
+    disarm(sandbox);
+    int r = sandboxd_kill(sandboxes->sandboxd, sandbox->record->jail_id, &usage, &err);
+
+    if (r == 0) {
+        sandboxes->hooks.settle(sandboxes->hooks.arg, sandbox);
+        r = record_end(sandbox, &usage, cause, detail);
+    }
+    if (r < 0)
+        try_again_later(sandbox, cause);
+    (void)pthread_mutex_lock(&sandboxes->mutex);
+    if (r == 0) {
+        HASH_DEL(sandboxes->running, sandbox);
+        sandboxes->count--;
+    } else {
+        sandbox->ending = false; /* and the next kill need not wait for that */
+    }
+    (void)pthread_mutex_unlock(&sandboxes->mutex);
+    if (r < 0)
+        return status_unavailable("KILL_FAILED", "the sandbox could not be killed: %s",
+                                  err.message);
+    end_children(sandboxes, sandbox);
+    sandbox_unref(sandbox); /* the table's */
+    return STATUS_OK_VALUE;
+}
+
+struct status sandbox_end(struct sandboxes *sandboxes, const char *project_id, const char *id,
+                          Crownest__V1__EndCause cause, const char *detail)
+{
+    struct sandbox *sandbox = sandbox_claim(sandboxes, project_id, id);
+
+    if (!sandbox)
+        return STATUS_OK_VALUE;
+    (void)pthread_mutex_lock(&sandboxes->mutex);
+    sandbox->ending = true;
+    (void)pthread_mutex_unlock(&sandboxes->mutex);
+    struct status status = end_claimed(sandbox, cause, detail);
+
+    sandbox_release(sandbox);
+    return status;
+}
+
+struct status sandboxes_kill(struct sandboxes *sandboxes, const char *project_id, const char *id,
+                             struct arena *arena, Crownest__V1__Sandbox **ret_sandbox)
+{
+    struct status status =
+        sandbox_end(sandboxes, project_id, id, CROWNEST__V1__END_CAUSE__END_CAUSE_KILLED, "");
+
+    if (status_is_ok(&status))
+        status = sandboxes_get(sandboxes, project_id, id, arena, ret_sandbox);
+    /* It was not among those that run, and has no tombstone either: it does not run yet. */
+    if (status_is_ok(&status) && !(*ret_sandbox)->end_time)
+        status = status_unavailable("KILL_FAILED", "the sandbox is still being created; try again");
+    return status;
+}
+void sandbox_end_run(struct job *job)
+{
+    struct sandbox *sandbox = container_of(job, struct sandbox, end_job);
+    bool died = sandbox->end_cause == CROWNEST__V1__END_CAUSE__END_CAUSE_INIT_DIED;
+
+    (void)sandbox_end(sandbox->owner, sandbox->project_id, sandbox->id, sandbox->end_cause,
+                      died ? "nest-init ended without having been asked to" : "");
+    sandbox_unref(sandbox);
+}
+
+void sandbox_queue_end(struct sandbox *sandbox, Crownest__V1__EndCause cause)
+{
+    struct sandboxes *owner = sandbox->owner;
+
+    (void)pthread_mutex_lock(&owner->mutex);
+    bool queue = !sandbox->end_job_queued && !owner->stopping;
+
+    if (queue) {
+        sandbox->end_job_queued = true;
+        if (!sandbox->end_cause)
+            sandbox->end_cause = cause;
+    }
+    (void)pthread_mutex_unlock(&owner->mutex);
+    if (queue)
+        workers_submit(owner->workers, &sandbox->end_job);
+    else
+        sandbox_unref(sandbox);
+}
+void sandbox_ttl_fire(struct loop_timer *timer)
+{
+    sandbox_queue_end(container_of(timer, struct sandbox, ttl),
+                      CROWNEST__V1__END_CAUSE__END_CAUSE_TTL);
+}
+
+void sandbox_lease_fire(struct loop_timer *timer)
+{
+    sandbox_queue_end(container_of(timer, struct sandbox, lease),
+                      CROWNEST__V1__END_CAUSE__END_CAUSE_LEASE);
+}
+
+void sandbox_pidfd_ready(struct loop_source *source, uint32_t events)
+{
+    struct sandbox *sandbox = container_of(source, struct sandbox, pidfd);
+    struct sandboxes *owner = sandbox->owner;
+
+    (void)events;
+    sandbox->watched = false;
+    loop_remove(owner->loop, source);
+    owner->hooks.dead(owner->hooks.arg, sandbox);
+    (void)pthread_mutex_lock(&owner->mutex);
+    bool ending = sandbox->ending;
+
+    (void)pthread_mutex_unlock(&owner->mutex);
+    if (ending)
+        sandbox_unref(sandbox);
+    else
+        sandbox_queue_end(sandbox, CROWNEST__V1__END_CAUSE__END_CAUSE_INIT_DIED);
+}
