@@ -154,14 +154,14 @@ static uint16_t read_port(const struct service *service)
     return (uint16_t)port;
 }
 
-static bool start_crownestd(struct service *service, const struct passwd *user, unsigned pool)
+static bool start_crownestd(struct service *service, const struct passwd *user)
 {
     char pool_size[16];
     char data[SERVICE_PATH_SIZE];
     char socket[SERVICE_PATH_SIZE];
     char sandboxd[SERVICE_PATH_SIZE];
 
-    (void)snprintf(pool_size, sizeof(pool_size), "%u", pool);
+    (void)snprintf(pool_size, sizeof(pool_size), "%u", service->pool);
     char *argv[] = {(char *)"crownestd",
                     (char *)"--data",
                     below(service, "server/data", data),
@@ -270,26 +270,40 @@ static bool make_dir(struct service *service, const struct passwd *user)
            chown(path, user->pw_uid, user->pw_gid) == 0;
 }
 
+static const struct passwd *server_user(void)
+{
+    const struct passwd *user = getpwnam("crownest");
+
+    return user ? user : getpwnam("nobody");
+}
+
+/* Those that do not run. */
+static bool start_both(struct service *service, const struct passwd *user)
+{
+    if ((service->sandboxd || start_sandboxd(service, user)) &&
+        (service->crownestd || start_crownestd(service, user)))
+        return true;
+    show_log(service, "sandboxd");
+    show_log(service, "crownestd");
+    return false;
+}
+
 static int setup(void **state, unsigned pool)
 {
     struct service *service = calloc(1, sizeof(*service));
-    const struct passwd *user = getpwnam("crownest");
+    const struct passwd *user = server_user();
 
     if (!service)
         return -1;
     *state = service;
     service->start = time(NULL);
+    service->pool = pool;
     if (!host_is_able())
         return 0;
-    if (!user)
-        user = getpwnam("nobody");
     if (!user || !make_dir(service, user))
         return -1;
-    if (!start_sandboxd(service, user) || !start_crownestd(service, user, pool)) {
-        show_log(service, "sandboxd");
-        show_log(service, "crownestd");
+    if (!start_both(service, user))
         return -1;
-    }
     open_clients(service);
     return 0;
 }
@@ -319,6 +333,33 @@ static void close_clients(struct service *service)
     crownest_client_free(service->other);
     crownest_client_free(service->operator_client);
     service->client = service->other = service->operator_client = NULL;
+}
+
+static void crash(pid_t *pid)
+{
+    assert_int_equal(kill(*pid, SIGKILL), 0);
+    assert_int_equal(waitpid(*pid, NULL, 0), *pid);
+    *pid = 0;
+}
+
+void service_crash_crownestd(struct service *service)
+{
+    crash(&service->crownestd);
+}
+
+void service_crash_sandboxd(struct service *service)
+{
+    crash(&service->sandboxd);
+}
+
+void service_come_back(struct service *service)
+{
+    close_clients(service);
+    if (!start_both(service, server_user()))
+        fail_msg("the service does not start again");
+    service->operator_client = operator_client(service, NULL);
+    service->client = service_client(service, service->key);
+    service->other = service_client(service, service->other_key);
 }
 
 /* Whether it ended by itself with exit code 0. */

@@ -37,8 +37,9 @@ struct service {
     char dir[32];
     time_t start;
     uint16_t port;
-    pid_t sandboxd;                          /* 0: not running */
-    pid_t crownestd;                         /* 0: not running */
+    pid_t sandboxd;  /* 0: not running */
+    pid_t crownestd; /* 0: not running */
+    unsigned pool;
     char key[SERVICE_SECRET_SIZE];           /* every scope, in the default project */
     char other_key[SERVICE_SECRET_SIZE];     /* every scope, in SERVICE_OTHER_PROJECT */
     struct crownest_client *client;          /* over TCP with `key` */
@@ -55,6 +56,12 @@ int service_setup(void **state);
 int service_setup_pooled(void **state);
 #define SERVICE_POOL 4
 int service_teardown(void **state);
+
+/* Kills them, without a warning, and waits until they are gone. Clients are of no use then. */
+void service_crash_crownestd(struct service *service);
+void service_crash_sandboxd(struct service *service);
+/* Starts what does not run, and makes the clients anew, since the port is another one. */
+void service_come_back(struct service *service);
 
 /* The running service; skips the test when there is none. */
 struct service *service_of(void **state);
