@@ -28,9 +28,9 @@ WARM_UP = 3
 class Worker:
     """A measuring program: one request in, one measurement out."""
 
-    def __init__(self, path):
+    def __init__(self, path, **environment):
         self.process = subprocess.Popen([path], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                        encoding="utf-8")
+                                        encoding="utf-8", env={**os.environ, **environment})
 
     def ask(self, *words):
         self.process.stdin.write("\t".join(words) + "\n")
@@ -46,9 +46,8 @@ class Worker:
 
 
 class Ours:
-    name = "crownest"
-
-    def __init__(self, worker, template):
+    def __init__(self, name, worker, template):
+        self.name = name
         self.worker = worker
         self.template = template
 
@@ -277,7 +276,14 @@ def parse():
 def runners(given, folder):
     spawn = Worker(os.path.join(given.programs, "spawn"))
     client = Worker(os.path.join(given.programs, "client"))
-    found = [Ours(client, "base")]
+    found = [Ours("crownest", client, "base")]
+    workers = [spawn, client]
+    if "CROWNEST_AGAINST_URL" in os.environ:
+        other = Worker(os.path.join(given.programs, "client"),
+                       CROWNEST_URL=os.environ["CROWNEST_AGAINST_URL"],
+                       CROWNEST_API_KEY=os.environ["CROWNEST_AGAINST_API_KEY"])
+        found.append(Ours("the other checkout", other, "base"))
+        workers.append(other)
     if given.peers:
         root = os.path.join(folder, "root")
         os.mkdir(root)
@@ -285,7 +291,7 @@ def runners(given, folder):
         prepare_cgroups()
         found += [Oci("crun", spawn, root, folder), Bwrap(spawn, root),
                   Oci("runc", spawn, root, folder)]
-    return found, (spawn, client)
+    return found, workers
 
 
 def measure(given, found):

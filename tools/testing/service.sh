@@ -2,14 +2,15 @@
 # A service of its own for tests and measurements: sourced, from the root of the repository, by
 # root. The programs are those in bazel-bin, already built; port, data and sockets are its own.
 
-# service_start DIR TEMPLATES: starts it with its state in DIR, which must not exist yet. Sets
-# SERVICE_URL and SERVICE_KEY. Returns a failure, after printing why, when it does not come up.
+# service_start DIR TEMPLATES [CHECKOUT]: starts it with its state in DIR, which must not exist yet,
+# from the programs of this checkout or another one. Sets SERVICE_URL and SERVICE_KEY. Returns a
+# failure, after printing why, when it does not come up.
 service_start() {
-    local dir=$1 templates=$2 port
+    local dir=$1 templates=$2 built=${3:-.}/bazel-bin port
     # The server's user must be able to pass through.
     install -d -m 0755 "$dir" "$dir/bin" "$dir/data" &&
-        install -m 0755 bazel-bin/tools/cli/crownest bazel-bin/server/crownestd \
-            bazel-bin/sandboxd/sandboxd "$dir/bin" || return
+        install -m 0755 "$built/tools/cli/crownest" "$built/server/crownestd" \
+            "$built/sandboxd/sandboxd" "$dir/bin" || return
     # Images are large and never written to: links will do where one file system holds both.
     cp -al "$templates" "$dir/data/templates" 2>/dev/null ||
         cp -a "$templates" "$dir/data/templates" || return
