@@ -208,13 +208,38 @@ static int make_temporary(int dir, mode_t mode, char ret_name[TEMPORARY_SIZE])
         if (syscall(SYS_getrandom, &random, sizeof(random), 0) != (long)sizeof(random)) {
             return -errno;
         }
-        (void)snprintf(ret_name, TEMPORARY_SIZE, ".crownest-%016llx", (unsigned long long)random);
+        (void)snprintf(ret_name, TEMPORARY_SIZE, NEST_UPLOAD_NAME, (unsigned long long)random);
         int fd = openat(dir, ret_name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
         if (fd >= 0 || errno != EEXIST) {
             return fd < 0 ? -errno : fd;
         }
     }
     return -EEXIST;
+}
+
+/* What is there of the upload must be a file of as many bytes as the server says; from 0 it is new.
+ */
+static int open_upload(int dir, const struct nest_file *file, char ret_name[TEMPORARY_SIZE])
+{
+    struct stat st;
+    (void)snprintf(ret_name, TEMPORARY_SIZE, NEST_UPLOAD_NAME, (unsigned long long)file->upload);
+    nest_cleanup_fd int fd = openat(
+        dir, ret_name, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
+    if (fd < 0 || fstat(fd, &st) < 0) {
+        return -errno;
+    }
+    if (!S_ISREG(st.st_mode)) {
+        return -EINVAL;
+    }
+    if (file->offset == 0 && ftruncate(fd, 0) < 0) {
+        return -errno;
+    }
+    if (file->offset != 0 && (uint64_t)st.st_size != file->offset) {
+        return -ERANGE;
+    }
+    int opened = fd;
+    fd = -1;
+    return opened;
 }
 
 /* An existing file keeps its mode; a directory cannot be replaced, and is found before the copy. */
@@ -234,25 +259,29 @@ static int choose_mode(int dir, const char *name, uint32_t wanted, mode_t *ret_m
     return 0;
 }
 
-static int replace(int dir, const char *name, uint32_t mode, int pipe, uint64_t *ret_written)
+static int replace(int dir, const char *name, const struct nest_file *file, int pipe,
+                   uint64_t *ret_written)
 {
     char temporary[TEMPORARY_SIZE];
     mode_t chosen;
-    int error = choose_mode(dir, name, mode, &chosen);
+    uint64_t copied = 0;
+    int error = choose_mode(dir, name, file->mode, &chosen);
     if (error < 0) {
         return error;
     }
-    nest_cleanup_fd int fd = make_temporary(dir, chosen, temporary);
+    nest_cleanup_fd int fd = file->upload != 0 ? open_upload(dir, file, temporary)
+                                               : make_temporary(dir, chosen, temporary);
     if (fd < 0) {
         return fd;
     }
-    error = copy(pipe, fd, ret_written);
+    error = copy(pipe, fd, &copied);
     if (error == 0 && (fchmod(fd, chosen) < 0 || renameat(dir, temporary, dir, name) < 0)) {
         error = -errno;
     }
-    if (error < 0) {
+    if (error < 0 && file->upload == 0) {
         (void)unlinkat(dir, temporary, 0);
     }
+    *ret_written = file->offset + copied;
     return error;
 }
 
@@ -289,7 +318,7 @@ int files_write(const struct nest_file *file, int pipe, uint64_t *ret_written)
         parent = path;
     }
     nest_cleanup_fd int dir = files_open(parent, O_RDONLY | O_DIRECTORY, 0);
-    return dir < 0 ? dir : replace(dir, name, file->mode, pipe, ret_written);
+    return dir < 0 ? dir : replace(dir, name, file, pipe, ret_written);
 }
 
 /* --- listing --- */

@@ -88,6 +88,8 @@ struct nest_spawn {
 struct nest_file {
     uint32_t flags;           /* enum nest_file_flag */
     uint32_t mode;            /* NEST_WRITE: permission bits of a new file */
+    uint64_t upload;          /* NEST_WRITE: 0, or the name under which a broken one is kept */
+    uint64_t offset;          /* NEST_WRITE: how much of it was kept; -ERANGE if it is not so */
     char path[NEST_PATH_MAX]; /* relative paths start at /workspace */
 };
 
@@ -162,8 +164,10 @@ struct nest_reply {
 
 /*
  * What the pipe of NEST_WRITE carries: chunks, each a uint32_t length and that many bytes. A length
- * of 0 makes the file appear; a pipe that ends without it leaves nothing behind.
+ * of 0 makes the file appear; a pipe that ends without it leaves nothing behind, or, of an upload
+ * with a name, what came: in NEST_UPLOAD_NAME beside the file to be.
  */
+#define NEST_UPLOAD_NAME ".crownest-%016llx" /* of the upload's name, an unsigned long long */
 #define NEST_CHUNK_MAX (1U << 20)
 
 /* One record on the pipe of NEST_LIST and NEST_GLOB, followed by name_bytes bytes. */

@@ -104,12 +104,21 @@ int nest_remove(struct nest *nest, const char *path, uint32_t flags, uint64_t to
 /* A file that is being written. */
 struct nest_upload;
 
-int nest_upload_begin(struct nest *nest, const char *path, uint32_t mode, uint32_t flags,
+/* How to write it. */
+struct nest_upload_options {
+    const char *path;
+    uint32_t mode;
+    uint32_t flags;  /* enum nest_file_flag */
+    uint64_t name;   /* 0, or under which it is kept when it is broken off */
+    uint64_t offset; /* how much was kept; -ERANGE comes when it is finished, if that is not so */
+};
+
+int nest_upload_begin(struct nest *nest, const struct nest_upload_options *options,
                       struct nest_upload **ret_upload);
 /* Blocks while the sandbox does not take it, LIMIT_NEST_WAIT_MS at most. -EPIPE: nest_upload_finish
  * says why. */
 int nest_upload_data(struct nest_upload *upload, struct bytes data);
 /* Makes the file appear, and frees the upload. */
 int nest_upload_finish(struct nest_upload *upload, uint64_t *ret_size);
-/* Leaves nothing behind, and frees the upload. */
+/* Leaves nothing behind, or what came of one with a name, and frees the upload. */
 void nest_upload_abort(struct nest_upload *upload);

@@ -151,13 +151,17 @@ struct nest_upload {
     int pipe;
 };
 
-int nest_upload_begin(struct nest *nest, const char *path, uint32_t mode, uint32_t flags,
+int nest_upload_begin(struct nest *nest, const struct nest_upload_options *options,
                       struct nest_upload **ret_upload)
 {
-    struct nest_request request = {.op = NEST_WRITE, .file = {.flags = flags, .mode = mode}};
+    struct nest_request request = {.op = NEST_WRITE,
+                                   .file = {.flags = options->flags,
+                                            .mode = options->mode,
+                                            .upload = options->name,
+                                            .offset = options->offset}};
     int ends[2];
 
-    if (nest_call_path(&request, path) < 0)
+    if (nest_call_path(&request, options->path) < 0)
         return -ENAMETOOLONG;
     if (pipe2(ends, O_CLOEXEC) < 0)
         return -errno;

@@ -1,5 +1,6 @@
 #include <errno.h>
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -9,7 +10,10 @@
 #include "server/util/limits.h"
 #include "server/util/path.h"
 #include "server/util/prototime.h"
+#include "server/util/secret.h"
 #include "server/util/utf8.h"
+
+#define UPLOAD_ID_MAX 64
 
 /* What a file operation inside the sandbox failed with. */
 static struct status file_failed(int error, const char *field)
@@ -51,6 +55,10 @@ static struct status file_failed(int error, const char *field)
     case ENAMETOOLONG:
         status = status_error(STATUS_INVALID_ARGUMENT, "PATH_INVALID",
                               "the path has too many symlinks or too long a name");
+        break;
+    case ERANGE:
+        status = status_error(STATUS_OUT_OF_RANGE, "UPLOAD_OFFSET",
+                              "not so many bytes of this upload are there; GetUpload tells");
         break;
     case ECONNRESET:
     case EPIPE:
@@ -114,7 +122,29 @@ const struct rpc_server_stream_ops service_file_read = {
 struct write_stream {
     struct nest_upload *upload; /* NULL until the first message */
     int error;                  /* the upload broke: `finish` says why */
+    uint64_t size;              /* offset, and what came */
+    bool bounded;
+    uint64_t total; /* bounded: what it must have in the end */
 };
+
+/* Which one of the client's. UPLOAD_ID_INVALID. */
+static struct status upload_name(const char *upload_id, const char *field, uint64_t *ret_name)
+{
+    uint8_t hash[SECRET_HASH_SIZE];
+    size_t size = strlen(upload_id);
+
+    if (size > UPLOAD_ID_MAX ||
+        strspn(upload_id, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-") !=
+            size)
+        return status_invalid(field, "UPLOAD_ID_INVALID",
+                              "an upload_id has 1 to %d characters of [A-Za-z0-9_-]",
+                              UPLOAD_ID_MAX);
+    secret_hash(upload_id, size, hash);
+    memcpy(ret_name, hash, sizeof(*ret_name));
+    /* 0 is none. */
+    *ret_name |= 1;
+    return STATUS_OK_VALUE;
+}
 
 static struct status write_stream_open(struct rpc_call *call, void **ret_state)
 {
@@ -131,8 +161,17 @@ static struct status write_begin(struct rpc_call *call, struct write_stream *str
                                  const Crownest__V1__WriteFileOpen *open)
 {
     struct sandbox *sandbox;
-    uint32_t flags = open->make_parents ? NEST_MAKE_PARENTS : 0;
+    struct nest_upload_options options = {.path = open->path,
+                                          .mode = open->mode ? open->mode : 0644,
+                                          .flags = open->make_parents ? NEST_MAKE_PARENTS : 0,
+                                          .offset = open->offset};
     struct status status = path_check(open->path, "open.path", "PATH_INVALID");
+
+    if (status_is_ok(&status) && open->upload_id[0])
+        status = upload_name(open->upload_id, "open.upload_id", &options.name);
+    if (status_is_ok(&status) && open->offset > 0 && !open->upload_id[0])
+        status = status_invalid("open.upload_id", "UPLOAD_ID_INVALID",
+                                "a write that goes on at an offset needs its upload_id");
 
     if (status_is_ok(&status) && (open->mode & ~0777U))
         status =
@@ -142,8 +181,11 @@ static struct status write_begin(struct rpc_call *call, struct write_stream *str
     status = find_sandbox(call, open->sandbox_id, &sandbox);
     if (!status_is_ok(&status))
         return status_at(status, "open.sandbox_id");
-    int r = nest_upload_begin(sandbox_nest(sandbox), open->path, open->mode ? open->mode : 0644,
-                              flags, &stream->upload);
+    stream->size = open->offset;
+    stream->bounded =
+        open->_total_bytes_case == CROWNEST__V1__WRITE_FILE_OPEN___TOTAL_BYTES_TOTAL_BYTES;
+    stream->total = stream->bounded ? open->total_bytes : 0;
+    int r = nest_upload_begin(sandbox_nest(sandbox), &options, &stream->upload);
 
     sandbox_unref(sandbox);
     return r < 0 ? file_failed(r, "open.path") : STATUS_OK_VALUE;
@@ -160,9 +202,11 @@ static struct status write_message(struct rpc_call *call, void *state, const voi
                               "the first message of a write holds `open`, and no other does");
     if (opens)
         return write_begin(call, stream, message->open);
-    if (message->part_case == CROWNEST__V1__WRITE_FILE_REQUEST__PART_DATA && stream->error == 0)
-        stream->error =
-            nest_upload_data(stream->upload, bytes_of(message->data.data, message->data.len));
+    if (message->part_case != CROWNEST__V1__WRITE_FILE_REQUEST__PART_DATA || stream->error < 0)
+        return STATUS_OK_VALUE;
+    stream->size += message->data.len;
+    stream->error =
+        nest_upload_data(stream->upload, bytes_of(message->data.data, message->data.len));
     return STATUS_OK_VALUE;
 }
 
@@ -174,6 +218,10 @@ static struct status write_finish(struct rpc_call *call, void *state, void *resp
     (void)call;
     if (!stream->upload)
         return status_invalid("open", "WRITE_ORDER", "the write held no message");
+    if (stream->bounded && stream->error == 0 && stream->size != stream->total)
+        return status_error(STATUS_ABORTED, "UPLOAD_INCOMPLETE",
+                            "%llu bytes came, and %llu were announced",
+                            (unsigned long long)stream->size, (unsigned long long)stream->total);
     struct nest_upload *upload = stream->upload;
 
     stream->upload = NULL;
@@ -324,6 +372,47 @@ struct status service_file_stat(struct rpc_call *call, const Crownest__V1__StatF
     if (r < 0 || !description.entry)
         return file_failed(r < 0 ? r : -EPROTO, "path");
     response->entry = description.entry;
+    return STATUS_OK_VALUE;
+}
+
+/* Where what came of an upload is: beside the file to be. */
+static char *upload_path(struct arena *arena, const char *path, uint64_t name)
+{
+    char file[64];
+    const char *slash = strrchr(path, '/');
+
+    (void)snprintf(file, sizeof(file), NEST_UPLOAD_NAME, (unsigned long long)name);
+    return arena_printf(arena, "%.*s%s", slash ? (int)(slash - path + 1) : 0, path, file);
+}
+
+struct status service_file_get_upload(struct rpc_call *call,
+                                      const Crownest__V1__GetUploadRequest *request,
+                                      Crownest__V1__GetUploadResponse *response)
+{
+    struct description description = {.arena = rpc_call_arena(call)};
+    struct sandbox *sandbox;
+    uint64_t name;
+    struct status status = path_check(request->path, "path", "PATH_INVALID");
+
+    if (status_is_ok(&status) && !request->upload_id[0])
+        status = status_invalid("upload_id", "UPLOAD_ID_INVALID", "name the upload");
+    if (status_is_ok(&status))
+        status = upload_name(request->upload_id, "upload_id", &name);
+    if (status_is_ok(&status))
+        status = find_sandbox(call, request->sandbox_id, &sandbox);
+    if (!status_is_ok(&status))
+        return status;
+    int r = nest_stat(sandbox_nest(sandbox), upload_path(rpc_call_arena(call), request->path, name),
+                      stat_visit, &description);
+
+    sandbox_unref(sandbox);
+    if (r == -ENOENT)
+        return status_at(status_error(STATUS_NOT_FOUND, "UPLOAD_NOT_FOUND",
+                                      "nothing of this upload is there; begin at 0"),
+                         "upload_id");
+    if (r < 0 || !description.entry)
+        return file_failed(r < 0 ? r : -EPROTO, "path");
+    response->offset = description.entry->size_bytes;
     return STATUS_OK_VALUE;
 }
 

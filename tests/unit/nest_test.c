@@ -156,12 +156,13 @@ static void an_upload_that_is_sipped_has_an_end(void **state)
 {
     static const uint8_t data[1 << 20];
     struct hostile *hostile = *state;
+    const struct nest_upload_options options = {.path = "/x", .mode = 0644};
     struct nest_upload *upload;
     pthread_t thread;
     uint64_t begin = clock_monotonic_ms();
 
     assert_int_equal(pthread_create(&thread, NULL, sip_upload, hostile), 0);
-    assert_int_equal(nest_upload_begin(hostile->nest, "/x", 0644, 0, &upload), 0);
+    assert_int_equal(nest_upload_begin(hostile->nest, &options, &upload), 0);
     assert_int_equal(nest_upload_data(upload, bytes_of(data, sizeof(data))), -ETIMEDOUT);
     assert_in_range(clock_monotonic_ms() - begin, 0, LIMIT_NEST_WAIT_MS + GRACE_MS);
     nest_upload_abort(upload);
