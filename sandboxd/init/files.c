@@ -8,6 +8,8 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <unistd.h>
@@ -217,29 +219,56 @@ static int make_temporary(int dir, mode_t mode, char ret_name[TEMPORARY_SIZE])
     return -EEXIST;
 }
 
-/* What is there of the upload must be a file of as many bytes as the server says; from 0 it is new.
+/*
+ * The file of an upload, locked: who wrote to it before may not have seen yet that it was cut off.
+ * -ESTALE: that one has finished it meanwhile, and the name is free again.
  */
-static int open_upload(int dir, const struct nest_file *file, char ret_name[TEMPORARY_SIZE])
+static int lock_upload(int dir, const char *name)
 {
     struct stat st;
-    (void)snprintf(ret_name, TEMPORARY_SIZE, NEST_UPLOAD_NAME, (unsigned long long)file->upload);
+    struct stat named;
     nest_cleanup_fd int fd = openat(
-        dir, ret_name, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
+        dir, name, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
     if (fd < 0 || fstat(fd, &st) < 0) {
         return -errno;
     }
     if (!S_ISREG(st.st_mode)) {
         return -EINVAL;
     }
-    if (file->offset == 0 && ftruncate(fd, 0) < 0) {
-        return -errno;
+    if (flock(fd, LOCK_EX) < 0) {
+        return failure();
     }
-    if (file->offset != 0 && (uint64_t)st.st_size != file->offset) {
-        return -ERANGE;
+    if (fstatat(dir, name, &named, AT_SYMLINK_NOFOLLOW) < 0 || named.st_ino != st.st_ino) {
+        return -ESTALE;
     }
-    int opened = fd;
+    int locked = fd;
     fd = -1;
-    return opened;
+    return locked;
+}
+
+/* What is there must be as many bytes as the server says; from 0 it is new. */
+static int open_upload(int dir, const struct nest_file *file, char ret_name[TEMPORARY_SIZE])
+{
+    struct stat st;
+    (void)snprintf(ret_name, TEMPORARY_SIZE, NEST_UPLOAD_NAME, (unsigned long long)file->upload);
+    int fd = -ESTALE;
+    for (int i = 0; i < TEMPORARY_ATTEMPTS && fd == -ESTALE; i++) {
+        fd = lock_upload(dir, ret_name);
+    }
+    if (fd < 0) {
+        return fd;
+    }
+    int error = fstat(fd, &st) < 0 ? -errno : 0;
+    if (error == 0 && file->offset == 0) {
+        error = ftruncate(fd, 0) < 0 ? -errno : 0;
+    } else if (error == 0 && (uint64_t)st.st_size != file->offset) {
+        error = -ERANGE;
+    }
+    if (error < 0) {
+        close(fd);
+        return error;
+    }
+    return fd;
 }
 
 /* An existing file keeps its mode; a directory cannot be replaced, and is found before the copy. */
