@@ -18,12 +18,15 @@ struct posture {
     unsigned int id; /* uid and gid inside */
     const char *effective;
     const char *groups; /* supplementary, as inside ids */
+    const char *stdio;  /* how what its three descriptors are begins */
 };
 
 #define POSTURE_BOUNDING "00000000800004fb"
 
-static const struct posture POSTURE_USER = {"user", 1000, "0000000000000000", "1000"};
-static const struct posture POSTURE_ROOT = {"root", 0, POSTURE_BOUNDING, "0"};
+static const struct posture POSTURE_USER = {"user", 1000, "0000000000000000", "1000", "pipe:"};
+static const struct posture POSTURE_ROOT = {"root", 0, POSTURE_BOUNDING, "0", "pipe:"};
+static const struct posture POSTURE_TERMINAL = {"terminal", 1000, "0000000000000000", "1000",
+                                                "/dev/pts/"};
 
 static const struct posture_line POSTURE_STATUS[] = {
     {"CapInh", "0000000000000000"},
@@ -31,6 +34,7 @@ static const struct posture_line POSTURE_STATUS[] = {
     {"CapAmb", "0000000000000000"},
     {"NoNewPrivs", "1"},
     {"Seccomp", "2"},
+    {"Seccomp_filters", "2"}, /* sandboxd's own, and the commands' */
     {"SigBlk", "0000000000000000"},
     {"SigIgn", "0000000000000000"},
     {"SigCgt", "0000000000000000"},
@@ -115,3 +119,30 @@ static const char POSTURE_PROBE[] =
     "x32 call killed\nint 0x80 call killed\n"
 #endif
     ;
+
+/* Of the layers that the kernel lets Landlock have, how many are taken; 0 where there is none. */
+#define POSTURE_LANDLOCK_LAYERS 1
+
+/* sandboxd itself. */
+static const struct posture_line POSTURE_SANDBOXD[] = {
+    {"CapInh", "0000000000000000"},
+    {"CapPrm", "00000000082811eb"},
+    {"CapEff", "00000000082811eb"},
+    {"CapBnd", "00000000082811eb"},
+    {"CapAmb", "0000000000000000"},
+    {"NoNewPrivs", "1"},
+    {"Seccomp", "2"},
+    {"Seccomp_filters", "1"},
+};
+
+/* Who carries the bytes of a terminal: nest-init's id, and no right beside it. */
+static const struct posture_line POSTURE_RELAY[] = {
+    {"CapInh", "0000000000000000"},
+    {"CapPrm", "0000000000000000"},
+    {"CapEff", "0000000000000000"},
+    {"CapBnd", POSTURE_BOUNDING},
+    {"CapAmb", "0000000000000000"},
+    {"NoNewPrivs", "1"},
+    {"Seccomp", "2"},
+    {"Seccomp_filters", "1"},
+};

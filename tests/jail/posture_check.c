@@ -70,6 +70,26 @@ pid_t posture_command_pid(const struct jail_box *box)
     return atoi(posture_read_proc(init, path));
 }
 
+/* A command's first process has another id than nest-init, and so has the one that waits to be
+ * next; it alone holds a terminal's other end. */
+pid_t posture_relay_pid(const struct jail_box *box)
+{
+    char path[128];
+    char list[512];
+    char *rest = NULL;
+    pid_t init = posture_init_pid(box);
+    (void)snprintf(path, sizeof(path), "task/%d/children", init);
+    (void)snprintf(list, sizeof(list), "%s", posture_read_proc(init, path));
+    for (char *word = strtok_r(list, " ", &rest); word != NULL; word = strtok_r(NULL, " ", &rest)) {
+        char target[64] = {0};
+        (void)snprintf(path, sizeof(path), "/proc/%s/fd/3", word);
+        if (readlink(path, target, sizeof(target) - 1) > 0 && strstr(target, "ptmx") != NULL) {
+            return atoi(word);
+        }
+    }
+    return 0;
+}
+
 unsigned int posture_id_base(pid_t pid)
 {
     static const char *const FILES[] = {"uid_map", "gid_map"};
@@ -107,17 +127,22 @@ void posture_check_ids(pid_t pid, const struct posture *posture)
     }
 }
 
+void posture_check_lines(pid_t pid, const struct posture_line *lines, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        char value[256];
+        posture_find_line(posture_read_proc(pid, "status"), lines[i].key, value, sizeof(value));
+        if (strcmp(value, lines[i].value) != 0) {
+            print_error("%s\n", lines[i].key);
+        }
+        assert_string_equal(value, lines[i].value);
+    }
+}
+
 void posture_check_status(pid_t pid, const struct posture *posture)
 {
     char value[256];
-    for (size_t i = 0; i < COUNT(POSTURE_STATUS); i++) {
-        posture_find_line(posture_read_proc(pid, "status"), POSTURE_STATUS[i].key, value,
-                          sizeof(value));
-        if (strcmp(value, POSTURE_STATUS[i].value) != 0) {
-            print_error("%s\n", POSTURE_STATUS[i].key);
-        }
-        assert_string_equal(value, POSTURE_STATUS[i].value);
-    }
+    posture_check_lines(pid, POSTURE_STATUS, COUNT(POSTURE_STATUS));
     posture_find_line(posture_read_proc(pid, "status"), "CapEff", value, sizeof(value));
     assert_string_equal(value, posture->effective);
     posture_find_line(posture_read_proc(pid, "status"), "CapPrm", value, sizeof(value));
@@ -181,7 +206,7 @@ void posture_check_mounts(pid_t pid)
     assert_null(line);
 }
 
-void posture_check_descriptors(pid_t pid)
+void posture_check_descriptors(pid_t pid, const char *stdio)
 {
     char path[64];
     int count = 0;
@@ -195,7 +220,7 @@ void posture_check_descriptors(pid_t pid)
         }
         assert_true(readlinkat(dirfd(dir), e->d_name, target, sizeof(target) - 1) > 0);
         assert_in_range(atoi(e->d_name), 0, 2);
-        assert_memory_equal(target, "pipe:", 5);
+        assert_memory_equal(target, stdio, strlen(stdio));
         count++;
     }
     closedir(dir);
@@ -242,13 +267,31 @@ void posture_await_cat(const int fds[3])
     assert_int_equal(read(fds[0], &byte, 1), 1);
 }
 
-void posture_check_command(const struct jail_box *box, pid_t pid, const struct posture *posture)
+/* /proc shows a thread under its own number, too. */
+static void check_thread(const struct jail_box *box, pid_t thread, const struct posture *posture)
 {
-    posture_check_ids(pid, posture);
-    posture_check_status(pid, posture);
-    posture_check_namespaces(pid);
-    posture_check_mounts(pid);
-    posture_check_descriptors(pid);
-    posture_check_limits(pid);
-    posture_check_cgroups(box, pid);
+    posture_check_ids(thread, posture);
+    posture_check_status(thread, posture);
+    posture_check_namespaces(thread);
+    posture_check_mounts(thread);
+    posture_check_descriptors(thread, posture->stdio);
+    posture_check_limits(thread);
+    posture_check_cgroups(box, thread);
+}
+
+int posture_check_command(const struct jail_box *box, pid_t pid, const struct posture *posture)
+{
+    char path[64];
+    int threads = 0;
+    (void)snprintf(path, sizeof(path), "/proc/%d/task", pid);
+    DIR *dir = opendir(path);
+    assert_non_null(dir);
+    for (struct dirent *e = readdir(dir); e != NULL; e = readdir(dir)) {
+        if (e->d_name[0] != '.') {
+            check_thread(box, atoi(e->d_name), posture);
+            threads++;
+        }
+    }
+    closedir(dir);
+    return threads;
 }

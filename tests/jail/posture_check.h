@@ -22,7 +22,7 @@ void posture_check_ids(pid_t pid, const struct posture *posture);
 void posture_check_status(pid_t pid, const struct posture *posture);
 void posture_check_namespaces(pid_t pid);
 void posture_check_mounts(pid_t pid);
-void posture_check_descriptors(pid_t pid);
+void posture_check_descriptors(pid_t pid, const char *stdio);
 void posture_check_limits(pid_t pid);
 void posture_check_cgroups(const struct jail_box *box, pid_t pid);
 
@@ -32,5 +32,10 @@ void posture_check_cgroups(const struct jail_box *box, pid_t pid);
  */
 void posture_await_cat(const int fds[3]);
 
-/* All of them. */
-void posture_check_command(const struct jail_box *box, pid_t pid, const struct posture *posture);
+/* The first child of nest-init whose own memory says that it is of another kind: the relay. */
+pid_t posture_relay_pid(const struct jail_box *box);
+/* Lines of its status, one by one. */
+void posture_check_lines(pid_t pid, const struct posture_line *lines, size_t count);
+
+/* All of them, of each thread of the process. Returns how many threads there were. */
+int posture_check_command(const struct jail_box *box, pid_t pid, const struct posture *posture);

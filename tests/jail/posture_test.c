@@ -5,7 +5,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "tests/jail/fixture.h"
@@ -29,38 +32,175 @@ static int kill_box(void **state)
     return 0;
 }
 
-static void check_command(uint32_t user, const struct posture *posture)
+/* Copies the probe in and gives it to whoever runs it. */
+static void install_probe(void)
 {
-    const char *const argv[] = {"cat", NULL}; /* waits for input, and catches no signal */
-    int fds[3];
-    struct nest_reply reply = jail_spawn(&box, user, "/", argv, fds);
+    static char data[4 << 20];
+    const char *path = getenv("CROWNEST_TEST_PROBE");
+    int fd = open(path != NULL ? path : "tests/jail/probe", O_RDONLY | O_CLOEXEC);
+    ssize_t size = read(fd, data, sizeof(data));
+    assert_in_range(size, 1, sizeof(data) - 1);
+    assert_int_equal(jail_write(&box, "probe", 0, data, (size_t)size).error, 0);
+    jail_shell(&box, "chmod 755 probe", &run);
+    close(fd);
+}
+
+/* A command that waits for input and catches no signal, and has threads before and after. */
+static uint64_t start_echo(uint32_t user, uint32_t flags, int ret_fds[3])
+{
+    const char *const argv[] = {"/workspace/probe", "threads", NULL};
+    const struct nest_spawn options = {
+        .user = user, .flags = flags | NEST_KEEP_INPUT, .rows = 24, .columns = 80, .cwd = "/"};
+    install_probe();
+    struct nest_reply reply = jail_spawn_with(&box, &options, argv, ret_fds);
     assert_int_equal(reply.error, 0);
-    /* An echo says that the loader is done: until then it has files open. */
-    char echo;
-    assert_int_equal(write(fds[2], "x", 1), 1);
-    assert_int_equal(read(fds[0], &echo, 1), 1);
+    return reply.command;
+}
+
+static void check_command(uint32_t user, uint32_t flags, const struct posture *posture)
+{
+    int fds[3];
+    uint64_t command = start_echo(user, flags, fds);
     posture_await_cat(fds);
-    pid_t pid = posture_command_pid(&box);
-    posture_check_command(&box, pid, posture);
-    jail_end_input(&box, reply.command, fds);
-    jail_wait(&box, reply.command, &run);
+    posture_await_cat(fds);
+    assert_in_range(posture_check_command(&box, posture_command_pid(&box), posture), 6, 6);
+    jail_end_input(&box, command, fds);
+    jail_wait(&box, command, &run);
 }
 
 static void plain_command_is_confined(void **state)
 {
     (void)state;
-    check_command(NEST_USER, &POSTURE_USER);
+    check_command(NEST_USER, 0, &POSTURE_USER);
 }
 
 static void root_command_is_confined(void **state)
 {
     (void)state;
-    check_command(NEST_ROOT, &POSTURE_ROOT);
+    check_command(NEST_ROOT, 0, &POSTURE_ROOT);
+}
+
+/* A line, since a terminal hands over nothing less; it comes back as an echo, and from the probe.
+ */
+static void terminal_command_is_confined(void **state)
+{
+    int fds[3];
+    char said[64];
+    uint64_t command = start_echo(NEST_USER, NEST_TERMINAL, fds);
+    (void)state;
+    assert_int_equal(write(fds[2], "x\n", 2), 2);
+    for (size_t got = 0; got < 6;) {
+        ssize_t more = read(fds[0], said + got, sizeof(said) - got);
+        assert_true(more > 0);
+        got += (size_t)more;
+    }
+    assert_memory_equal(said, "x\r\nx\r\n", 6);
+    assert_in_range(posture_check_command(&box, posture_command_pid(&box), &POSTURE_TERMINAL), 4,
+                    6);
+    pid_t relay = posture_relay_pid(&box);
+    assert_true(relay > 0);
+    posture_check_lines(relay, POSTURE_RELAY, sizeof(POSTURE_RELAY) / sizeof(POSTURE_RELAY[0]));
+    posture_check_namespaces(relay);
+    posture_check_cgroups(&box, relay);
+    jail_end_input(&box, command, fds);
+    jail_wait(&box, command, &run);
+}
+
+/* How old it is to get: CROWNEST_TEST_AGE_S, 1 without it. */
+static void an_old_command_is_confined(void **state)
+{
+    const char *age = getenv("CROWNEST_TEST_AGE_S");
+    struct timespec rest = {.tv_sec = age != NULL ? atoi(age) : 1};
+    int fds[3];
+    uint64_t command = start_echo(NEST_USER, 0, fds);
+    (void)state;
+    posture_await_cat(fds);
+    while (nanosleep(&rest, &rest) < 0) {
+    }
+    posture_await_cat(fds);
+    assert_in_range(posture_check_command(&box, posture_command_pid(&box), &POSTURE_USER), 6, 6);
+    jail_end_input(&box, command, fds);
+    jail_wait(&box, command, &run);
+}
+
+/* The host's root directory. */
+static void hand_directory(const struct sockaddr_un *address)
+{
+    union {
+        char buffer[CMSG_SPACE(sizeof(int))];
+        struct cmsghdr align;
+    } control = {0};
+    char byte = 'x';
+    struct iovec iov = {.iov_base = &byte, .iov_len = 1};
+    struct msghdr message = {.msg_iov = &iov,
+                             .msg_iovlen = 1,
+                             .msg_control = control.buffer,
+                             .msg_controllen = sizeof(control.buffer)};
+    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    int peer = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int dir = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(sizeof(int));
+    memcpy(CMSG_DATA(header), &dir, sizeof(dir));
+    assert_int_equal(connect(peer, (const struct sockaddr *)address, sizeof(*address)), 0);
+    assert_int_equal(sendmsg(peer, &message, 0), 1);
+    close(peer);
+    close(dir);
+}
+
+static void landlock_holds_whatever_leaks_in(void **state)
+{
+    const char *const layers[] = {"/workspace/probe", "layers", NULL};
+    const char *const directory[] = {"/workspace/probe", "directory", "/tmp/s", NULL};
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int fds[3];
+    char said[256] = {0};
+    (void)state;
+    install_probe();
+    jail_run(&box, NEST_USER, "/", layers, &run);
+    if (strcmp(run.out, "0") == 0) {
+        skip(); /* a kernel without it, as --check-host says */
+    }
+    assert_int_equal(atoi(run.out), POSTURE_LANDLOCK_LAYERS);
+    struct nest_reply reply = jail_spawn(&box, NEST_ROOT, "/", directory, fds);
+    assert_int_equal(reply.error, 0);
+    assert_int_equal(read(fds[0], said, sizeof(said)), 6);
+    (void)snprintf(address.sun_path, sizeof(address.sun_path), "/proc/%d/root/tmp/s",
+                   posture_command_pid(&box));
+    hand_directory(&address);
+    jail_wait(&box, reply.command, &run);
+    memset(said, 0, sizeof(said));
+    assert_true(read(fds[0], said, sizeof(said) - 1) > 0);
+    assert_string_equal(said, "open(etc/passwd) EACCES\nopen(tmp) EACCES\n"
+                              "create(tmp/crownest-leak) EACCES\nexec(bin/true) EACCES\n");
+    for (int i = 0; i < 3; i++) {
+        close(fds[i]);
+    }
+}
+
+/* It keeps what it uses: no network but a loopback of its own that is down, and no other right. */
+static void sandboxd_is_confined_too(void **state)
+{
+    const struct jail_daemon *daemon = *state;
+    char path[64];
+    struct stat mine;
+    struct stat theirs;
+    posture_check_lines(daemon->pid, POSTURE_SANDBOXD,
+                        sizeof(POSTURE_SANDBOXD) / sizeof(POSTURE_SANDBOXD[0]));
+    (void)snprintf(path, sizeof(path), "/proc/%d/ns/net", daemon->pid);
+    assert_int_equal(stat("/proc/self/ns/net", &mine), 0);
+    assert_int_equal(stat(path, &theirs), 0);
+    assert_true(mine.st_ino != theirs.st_ino);
+    const char *devices = posture_read_proc(daemon->pid, "net/dev");
+    assert_non_null(strstr(devices, "lo:"));
+    const char *last = strstr(strstr(devices, "lo:"), "\n");
+    assert_string_equal(last, "\n");
 }
 
 static void init_is_out_of_reach(void **state)
 {
-    static const struct posture INIT = {"init", INIT_ID, POSTURE_BOUNDING, ""};
+    static const struct posture INIT = {"init", INIT_ID, POSTURE_BOUNDING, "", ""};
     char path[64];
     char target[128] = {0};
     struct stat st;
@@ -84,19 +224,6 @@ static void init_is_out_of_reach(void **state)
     (void)snprintf(path, sizeof(path), "/proc/%d/exe", pid);
     assert_true(readlink(path, target, sizeof(target) - 1) > 0);
     assert_string_equal(target, "/memfd:nest-init (deleted)");
-}
-
-/* Copies the probe in and gives it to whoever runs it. */
-static void install_probe(void)
-{
-    static char data[4 << 20];
-    const char *path = getenv("CROWNEST_TEST_PROBE");
-    int fd = open(path != NULL ? path : "tests/jail/probe", O_RDONLY | O_CLOEXEC);
-    ssize_t size = read(fd, data, sizeof(data));
-    assert_in_range(size, 1, sizeof(data) - 1);
-    assert_int_equal(jail_write(&box, "probe", 0, data, (size_t)size).error, 0);
-    jail_shell(&box, "chmod 755 probe", &run);
-    close(fd);
 }
 
 /* What is covered is /dev/null to whoever opens it. */
@@ -159,6 +286,10 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, create_box, kill_box)
         TEST(plain_command_is_confined),
         TEST(root_command_is_confined),
+        TEST(terminal_command_is_confined),
+        TEST(an_old_command_is_confined),
+        TEST(landlock_holds_whatever_leaks_in),
+        TEST(sandboxd_is_confined_too),
         TEST(init_is_out_of_reach),
         TEST(forbidden_calls_are_refused),
         TEST(nothing_of_the_host_is_in_sight),

@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -16,10 +17,12 @@
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/types.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <linux/keyctl.h>
+#include <linux/landlock.h>
 
 /* Newer than the C library's list, or than the filter's. */
 #define NR_MEMFD_SECRET 447
@@ -162,8 +165,102 @@ static void foreign_calls(void)
 #endif
 }
 
-int main(void)
+/* Echoes what comes in, beside threads of every age. */
+static void *rest(void *unused)
 {
+    (void)unused;
+    for (;;) {
+        (void)pause();
+    }
+    return NULL;
+}
+
+/* The C library catches a signal of its own once there are threads. */
+static void forget_handlers(void)
+{
+    const unsigned long kernel_default[4] = {0};
+    for (int signo = 32; signo <= 33; signo++) {
+        (void)syscall(SYS_rt_sigaction, signo, kernel_default, NULL, 8);
+    }
+}
+
+static int echo_with_threads(void)
+{
+    char byte;
+    pthread_t thread;
+    for (int i = 0; i < 3; i++) {
+        if (pthread_create(&thread, NULL, rest, NULL) != 0) {
+            return 1;
+        }
+    }
+    forget_handlers();
+    while (read(0, &byte, 1) == 1) {
+        (void)pthread_create(&thread, NULL, rest, NULL);
+        forget_handlers();
+        (void)!write(1, &byte, 1);
+    }
+    return 0;
+}
+
+/* Each process may have 16; those that cannot be added are there already. */
+static int count_landlock_layers(void)
+{
+    struct landlock_ruleset_attr attr = {.handled_access_fs = LANDLOCK_ACCESS_FS_EXECUTE};
+    int ruleset = (int)syscall(SYS_landlock_create_ruleset, &attr, sizeof(attr), 0);
+    int added = 0;
+    while (ruleset >= 0 && added < 16 && syscall(SYS_landlock_restrict_self, ruleset, 0) == 0) {
+        added++;
+    }
+    printf("%d", ruleset < 0 ? 0 : 16 - added);
+    return 0;
+}
+
+/* Waits for a directory from outside, and tries to get further with it. */
+static int use_directory(const char *path)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    union {
+        char buffer[CMSG_SPACE(sizeof(int))];
+        struct cmsghdr align;
+    } control;
+    char byte;
+    struct iovec iov = {.iov_base = &byte, .iov_len = 1};
+    struct msghdr message = {.msg_iov = &iov,
+                             .msg_iovlen = 1,
+                             .msg_control = control.buffer,
+                             .msg_controllen = sizeof(control.buffer)};
+    int listener = socket(AF_UNIX, SOCK_STREAM, 0);
+    int dir;
+    (void)snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
+    if (bind(listener, (struct sockaddr *)&address, sizeof(address)) < 0 ||
+        listen(listener, 1) < 0 || chmod(path, 0777) < 0) {
+        return 1;
+    }
+    printf("ready\n");
+    (void)fflush(stdout);
+    int peer = accept(listener, NULL, NULL);
+    if (recvmsg(peer, &message, 0) != 1 || CMSG_FIRSTHDR(&message) == NULL) {
+        return 1;
+    }
+    memcpy(&dir, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof(dir));
+    report("open(etc/passwd)", openat(dir, "etc/passwd", O_RDONLY));
+    report("open(tmp)", openat(dir, "tmp", O_RDONLY | O_DIRECTORY));
+    report("create(tmp/crownest-leak)", openat(dir, "tmp/crownest-leak", O_WRONLY | O_CREAT, 0600));
+    report("exec(bin/true)", syscall(SYS_execveat, dir, "usr/bin/true", NULL, NULL, 0));
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 1 && strcmp(argv[1], "threads") == 0) {
+        return echo_with_threads();
+    }
+    if (argc > 1 && strcmp(argv[1], "layers") == 0) {
+        return count_landlock_layers();
+    }
+    if (argc > 2 && strcmp(argv[1], "directory") == 0) {
+        return use_directory(argv[2]);
+    }
     namespaces_and_mounts();
     kernel();
     processes_and_files();
