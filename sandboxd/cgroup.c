@@ -18,7 +18,7 @@
 #include "sandboxd/policy.h"
 
 #define CGROUP_ROOT "/sys/fs/cgroup"
-/* Commands, nest-init's own, and a few that it may keep ready. */
+/* Commands, nest-init's own group, and a few that it may keep ready. */
 #define MAX_DESCENDANTS (NEST_MAX_COMMANDS + 16)
 
 static const struct cgroup_layout *layout;
@@ -85,14 +85,7 @@ int cgroup_create(const char *id, const struct sd_limits *limits, uid_t owner, g
         return sd_err_sys(err, "make cgroup in the v2 tree");
     }
     int error = layout->create(id, limits, err);
-    if (error == 0) {
-        error = delegate(path, owner, group, err);
-    }
-    tree_path(id, CGROUP_INIT, path);
-    if (error == 0 && mkdir(path, 0755) < 0) {
-        error = sd_err_sys(err, "make nest-init's cgroup");
-    }
-    return error;
+    return error < 0 ? error : delegate(path, owner, group, err);
 }
 
 int cgroup_enter(const char *id, struct sd_err *err)
@@ -106,15 +99,15 @@ int cgroup_enter(const char *id, struct sd_err *err)
     return layout->enter(id, err);
 }
 
-int cgroup_settle(const char *id, struct sd_err *err)
+int cgroup_settle(const char *id, pid_t init, struct sd_err *err)
 {
-    return layout->settle(id, err);
+    return layout->settle(id, init, err);
 }
 
-int cgroup_open(const char *id, const char *child, int *ret_fd, struct sd_err *err)
+int cgroup_open(const char *id, int *ret_fd, struct sd_err *err)
 {
     char path[PATH_MAX];
-    tree_path(id, child, path);
+    tree_path(id, "", path);
     int fd = open(path, O_DIRECTORY | O_CLOEXEC);
     if (fd < 0) {
         return sd_err_sys(err, "open cgroup");

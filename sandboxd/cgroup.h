@@ -4,10 +4,11 @@
  *
  *   crownest/<id>         limits; every process of the sandbox is in or below it, everywhere; in
  *                         the v2 tree the root of the cgroup namespace
- *   crownest/<id>/init    v2 tree only: nest-init and those who work for it
  *   crownest/<id>/c-<n>   v2 tree only: one command each, made by nest-init, to which the
  *                         directory crownest/<id> of this tree is delegated; on a v2 host with the
  *                         memory controller, so that a command's peak is known
+ *   crownest/<id>/init    v2 hosts only, where a group with such children has no process of its
+ *                         own: nest-init and those who work for it
  *
  * Kill, freeze and the question whether anything lives use the v2 tree in both layouts. Not thread
  * safe; the functions may be called in forked children.
@@ -37,8 +38,8 @@ struct cgroup_layout {
     int (*create)(const char *id, const struct sd_limits *limits, struct sd_err *err);
     /* Moves the calling process, except in the v2 tree. */
     int (*enter)(const char *id, struct sd_err *err);
-    /* Moves the calling process out of crownest/<id>, if that must have none of its own. */
-    int (*settle)(const char *id, struct sd_err *err);
+    /* Moves init and the calling process out of crownest/<id>, if that must have none. */
+    int (*settle)(const char *id, pid_t init, struct sd_err *err);
     int (*usage)(const char *id, struct cgroup_usage *ret_usage);
     /* Removes crownest/<id>, which has no process and no child; not in the v2 tree. */
     int (*remove)(const char *id);
@@ -60,12 +61,15 @@ int cgroup_create(const char *id, const struct sd_limits *limits, uid_t owner, g
 /* Moves the calling process into them. */
 int cgroup_enter(const char *id, struct sd_err *err);
 
-/* A descriptor of crownest/<id> in the v2 tree, or of the child group of this name. */
-int cgroup_open(const char *id, const char *child, int *ret_fd, struct sd_err *err);
-#define CGROUP_INIT "init"
+/* A descriptor of crownest/<id> in the v2 tree. */
+int cgroup_open(const char *id, int *ret_fd, struct sd_err *err);
 
-/* The caller has started the sandbox's first process in CGROUP_INIT, and has no more to start. */
-int cgroup_settle(const char *id, struct sd_err *err);
+/*
+ * The caller has started the sandbox's first process, which runs nothing yet, and has no more to
+ * start. (Started in a child group, it would have that as the root of its cgroup namespace, and
+ * could start no command outside of it.)
+ */
+int cgroup_settle(const char *id, pid_t init, struct sd_err *err);
 
 int cgroup_get_usage(const char *id, struct cgroup_usage *ret_usage);
 int cgroup_kill(const char *id);

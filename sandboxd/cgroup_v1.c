@@ -239,9 +239,10 @@ static int enter(const char *id, struct sd_err *err)
 }
 
 /* Here the v2 tree has no controllers, and so no rule about processes beside child groups. */
-static int settle(const char *id, struct sd_err *err)
+static int settle(const char *id, pid_t init, struct sd_err *err)
 {
     (void)id;
+    (void)init;
     (void)err;
     return 0;
 }

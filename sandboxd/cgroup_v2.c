@@ -87,11 +87,18 @@ static int enter(const char *id, struct sd_err *err)
 }
 
 /* A group whose children have controllers must have no process of its own. */
-static int settle(const char *id, struct sd_err *err)
+static int settle(const char *id, pid_t init, struct sd_err *err)
 {
     char path[PATH_MAX];
-    path_of(id, CGROUP_INIT "/cgroup.procs", path);
-    int error = io_write_at(AT_FDCWD, path, "0");
+    path_of(id, "init", path);
+    if (mkdir(path, 0755) < 0) {
+        return sd_err_sys(err, "make nest-init's cgroup");
+    }
+    path_of(id, "init/cgroup.procs", path);
+    int error = io_write_number_at(AT_FDCWD, path, (unsigned long long)init);
+    if (error == 0) {
+        error = io_write_at(AT_FDCWD, path, "0");
+    }
     if (error < 0) {
         return sd_err_set(err, -error, "leave the sandbox's cgroup");
     }

@@ -52,7 +52,9 @@ int inventory_put(const char *id, uint32_t slot, pid_t pid, struct sd_err *err)
     io_cleanup_fd int fd = openat(directory, fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (fd < 0 || write(fd, text, (size_t)length) != length ||
         renameat(directory, fresh, directory, id) < 0) {
-        return sd_err_sys(err, "note the sandbox");
+        (void)sd_err_sys(err, "note the sandbox");
+        (void)unlinkat(directory, fresh, 0);
+        return err->code;
     }
     return 0;
 }

@@ -32,11 +32,10 @@
 
 struct build {
     const struct jail_spec *spec;
-    int cgroup;     /* crownest/<id> of the v2 tree, delegated to nest-init */
-    int init_group; /* nest-init's own in it */
-    int control;    /* the server's connection to nest-init */
-    int listener;   /* nest-init's end */
-    int sync[2];    /* builder's end, child's end: "go" one way, a struct sd_err the other */
+    int cgroup;   /* crownest/<id> of the v2 tree, delegated to nest-init */
+    int control;  /* the server's connection to nest-init */
+    int listener; /* nest-init's end */
+    int sync[2];  /* builder's end, child's end: "go" one way, a struct sd_err the other */
     pid_t pid;
     int pidfd;
 };
@@ -214,10 +213,7 @@ static int build_cgroups(struct build *b, struct sd_err *err)
         /* The child inherits the builder's groups: it never runs an instruction outside them. */
         error = cgroup_enter(spec->id, err);
     }
-    if (error == 0) {
-        error = cgroup_open(spec->id, CGROUP_INIT, &b->init_group, err);
-    }
-    return error < 0 ? error : cgroup_open(spec->id, "", &b->cgroup, err);
+    return error < 0 ? error : cgroup_open(spec->id, &b->cgroup, err);
 }
 
 static int build_sockets(struct build *b, struct sd_err *err)
@@ -244,12 +240,10 @@ static int build_namespace(struct build *b, struct sd_err *err)
 
 static int build_clone(struct build *b, struct sd_err *err)
 {
-    /* The root of the new cgroup namespace is where the builder is, so the sandbox's group. */
     struct clone_args args = {
-        .flags = NAMESPACES | CLONE_PIDFD | CLONE_INTO_CGROUP,
+        .flags = NAMESPACES | CLONE_PIDFD,
         .pidfd = (uint64_t)(uintptr_t)&b->pidfd,
         .exit_signal = SIGCHLD,
-        .cgroup = (uint32_t)b->init_group,
     };
     long pid = syscall(SYS_clone3, &args, sizeof(args));
     if (pid == 0) {
@@ -266,7 +260,7 @@ static int build_clone(struct build *b, struct sd_err *err)
 
 static int build_settle(struct build *b, struct sd_err *err)
 {
-    return cgroup_settle(b->spec->id, err);
+    return cgroup_settle(b->spec->id, b->pid, err);
 }
 
 static int build_userns(struct build *b, struct sd_err *err)
@@ -329,13 +323,8 @@ static const struct step BUILD_STEPS[] = {
 
 int jail_build(const struct jail_spec *spec, struct jail *ret_jail, struct sd_err *err)
 {
-    struct build b = {.spec = spec,
-                      .cgroup = -1,
-                      .init_group = -1,
-                      .control = -1,
-                      .listener = -1,
-                      .sync = {-1, -1},
-                      .pidfd = -1};
+    struct build b = {
+        .spec = spec, .cgroup = -1, .control = -1, .listener = -1, .sync = {-1, -1}, .pidfd = -1};
     int error = run_steps(BUILD_STEPS, COUNT(BUILD_STEPS), &b, err);
     if (error < 0) {
         return error; /* the builder ends, and with it the child, which waits or has failed */

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "sandboxd/control.h"
@@ -78,10 +79,49 @@ static int begin_build(struct sandbox *s, struct sd_err *err)
     return error;
 }
 
-static void forget(struct sandbox *s)
+static void start_removal(struct sandbox *s)
+{
+    struct sd_err err = {0};
+    if (s->pidfd >= 0) {
+        loop_remove(s->pidfd);
+    }
+    int error = work_teardown(s->id, s->pidfd, &s->work, &err);
+    if (error == 0) {
+        error = loop_add(s->work.socket, LOOP_WORK, sandbox_slot(s), &err);
+    }
+    if (error == 0) {
+        s->state = SANDBOX_ENDING;
+        return;
+    }
+    /* No process or memory to remove it with: it stays, and may be killed again. */
+    io_close(&s->work.socket);
+    sd_err_step(&err, "remover");
+    s->state = SANDBOX_DEAD;
+    answer(s, &s->creator, SD_CREATE, &s->failure, NULL);
+    answer(s, &s->killer, SD_KILL, &err, NULL);
+}
+
+/* Before anybody is told that nothing is left. */
+static void erase_notes(const struct sandbox *s)
 {
     control_remove(s->id);
     inventory_remove(s->id);
+}
+
+/* With or without a builder, which would go on unseen. */
+static void give_up_build(struct sandbox *s, const struct sd_err *err)
+{
+    bool begun = s->work.pid > 0;
+    s->failure = *err;
+    if (begun) {
+        (void)kill(s->work.pid, SIGKILL);
+        (void)waitpid(s->work.pid, NULL, 0);
+        io_close(&s->work.socket);
+        start_removal(s);
+        return;
+    }
+    erase_notes(s);
+    answer(s, &s->creator, SD_CREATE, &s->failure, NULL);
     sandbox_remove(s);
 }
 
@@ -90,9 +130,7 @@ static void start_builder(struct sandbox *s)
     struct sd_err err = {0};
     waiting--;
     if (begin_build(s, &err) < 0) {
-        io_close(&s->work.socket);
-        answer(s, &s->creator, SD_CREATE, &err, NULL);
-        forget(s);
+        give_up_build(s, &err);
         return;
     }
     s->state = SANDBOX_BUILDING;
@@ -120,28 +158,6 @@ static void start_waiting(void)
     }
 }
 
-static void start_removal(struct sandbox *s)
-{
-    struct sd_err err = {0};
-    if (s->pidfd >= 0) {
-        loop_remove(s->pidfd);
-    }
-    int error = work_teardown(s->id, s->pidfd, &s->work, &err);
-    if (error == 0) {
-        error = loop_add(s->work.socket, LOOP_WORK, sandbox_slot(s), &err);
-    }
-    if (error == 0) {
-        s->state = SANDBOX_ENDING;
-        return;
-    }
-    /* No process or memory to remove it with: it stays, and may be killed again. */
-    io_close(&s->work.socket);
-    sd_err_step(&err, "remover");
-    s->state = SANDBOX_DEAD;
-    answer(s, &s->creator, SD_CREATE, &s->failure, NULL);
-    answer(s, &s->killer, SD_KILL, &err, NULL);
-}
-
 void lifecycle_kill(struct sandbox *s)
 {
     switch (s->state) {
@@ -151,7 +167,7 @@ void lifecycle_kill(struct sandbox *s)
         (void)sd_err_set(&s->failure, ECANCELED, "killed before it was built");
         answer(s, &s->creator, SD_CREATE, &s->failure, NULL);
         answer(s, &s->killer, SD_KILL, NULL, NULL);
-        forget(s);
+        sandbox_remove(s);
         return;
     case SANDBOX_BUILDING:
         /* The builder's end, with or without a jail, comes through lifecycle_on_work. */
@@ -196,13 +212,17 @@ static void on_removed(struct sandbox *s)
     struct work_result result;
     struct jail none;
     work_finish(&s->work, &result, &none);
+    bool removed = result.err.code == 0;
+    if (removed) {
+        erase_notes(s);
+    }
     answer(s, &s->creator, SD_CREATE, &s->failure, NULL);
     answer(s, &s->killer, SD_KILL, &result.err, &result.usage);
-    if (result.err.code < 0) {
+    if (removed) {
+        sandbox_remove(s);
+    } else {
         s->state = SANDBOX_DEAD;
-        return;
     }
-    forget(s);
 }
 
 static void watch_init(struct sandbox *s, pid_t pid)

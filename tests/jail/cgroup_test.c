@@ -39,7 +39,9 @@ static void each_command_has_its_group(void **state)
 {
     const char *const argv[] = {"cat", NULL};
     (void)state;
-    assert_group(posture_init_pid(&box), "/init");
+    /* Where commands have controllers, their parent must have no process of its own. */
+    bool unified = access("/sys/fs/cgroup/cgroup.controllers", F_OK) == 0;
+    assert_group(posture_init_pid(&box), unified ? "/init" : "");
     for (int i = 1; i <= 2; i++) {
         char group[16];
         int fds[3];
