@@ -5,6 +5,7 @@
 #include <linux/openat2.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -124,6 +125,43 @@ static bool restricts_dmesg(void)
     return !is_zero_setting("/proc/sys/kernel/dmesg_restrict");
 }
 
+static bool has_landlock(void)
+{
+    /* LANDLOCK_CREATE_RULESET_VERSION; renaming between directories came with the second. */
+    return syscall(SYS_landlock_create_ruleset, NULL, 0, 1) >= 2;
+}
+
+static bool has_io_limits(void)
+{
+    char controllers[512];
+    ssize_t length =
+        io_read_at(AT_FDCWD, "/sys/fs/cgroup/cgroup.controllers", controllers, sizeof(controllers));
+    return length > 0 ? strstr(controllers, "io") != NULL
+                      : access("/sys/fs/cgroup/blkio/blkio.throttle.read_bps_device", F_OK) == 0;
+}
+
+/* As high, or not there at all. */
+static bool is_at_least(const char *path, long long least)
+{
+    char text[32];
+    return io_read_at(AT_FDCWD, path, text, sizeof(text)) < 0 || strtoll(text, NULL, 10) >= least;
+}
+
+static bool keeps_bpf_to_root(void)
+{
+    return is_at_least("/proc/sys/kernel/unprivileged_bpf_disabled", 1);
+}
+
+static bool keeps_perf_to_root(void)
+{
+    return is_at_least("/proc/sys/kernel/perf_event_paranoid", 2);
+}
+
+static bool keeps_userfaultfd_to_root(void)
+{
+    return is_zero_setting("/proc/sys/vm/unprivileged_userfaultfd");
+}
+
 static const struct check CHECKS[] = {
     {"root", is_root, true, "start sandboxd as root"},
     {"openat2 and mount_setattr (Linux 5.12)", has_mount_setattr, true, "use Linux 6.1 or later"},
@@ -134,6 +172,9 @@ static const struct check CHECKS[] = {
     {"overlayfs", has_overlay, true, "modprobe overlay"},
     {"erofs", has_erofs, true, "modprobe erofs"},
     {"seccomp filters", has_seccomp, true, "use a kernel with CONFIG_SECCOMP_FILTER"},
+    {"Landlock", has_landlock, false,
+     "boot with landlock among the lsm= of the kernel's command line"},
+    {"limits on io", has_io_limits, false, "use a kernel with the io (or blkio) cgroup controller"},
     {"no swap", has_no_swap, false, "swapoff -a, or encrypt swap: tenants' memory may reach it"},
     {"kernel same-page merging off", has_no_ksm, false, "echo 0 > /sys/kernel/mm/ksm/run"},
     {"no dumps of privileged processes", has_no_suid_dumps, false, "sysctl fs.suid_dumpable=0"},
@@ -141,6 +182,11 @@ static const struct check CHECKS[] = {
      "sysctl kernel.core_pattern=core"},
     {"kernel addresses hidden", hides_pointers, false, "sysctl kernel.kptr_restrict=1"},
     {"kernel log restricted", restricts_dmesg, false, "sysctl kernel.dmesg_restrict=1"},
+    /* The filter refuses these; here it is a matter of what else runs on the host. */
+    {"bpf for root only", keeps_bpf_to_root, false, "sysctl kernel.unprivileged_bpf_disabled=1"},
+    {"perf events for root only", keeps_perf_to_root, false, "sysctl kernel.perf_event_paranoid=2"},
+    {"userfaultfd for root only", keeps_userfaultfd_to_root, false,
+     "sysctl vm.unprivileged_userfaultfd=0"},
 };
 
 int host_check_print(void)

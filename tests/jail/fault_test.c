@@ -231,28 +231,28 @@ static void sandboxd_serves_on_whatever_fails_in_it(void **state)
     assert_int_equal(jail_kill(daemon, &box).error, 0);
 }
 
-/* Starts another one, whose n-th call fails. Returns its exit code, or -1 if it came to serve. */
-static int start_with(const char *dir, uint32_t n, char ret_said[256])
+/*
+ * Starts one whose n-th call fails, and ends it with the signal if it comes to serve: then -1. Or
+ * returns its exit code.
+ */
+static int start_with(const char *socket, const char *run, uint32_t n, int signo,
+                      char ret_said[256])
 {
-    char socket[600];
-    char run[600];
     int output[2];
     int ready[2];
     int status;
     char number[16];
-    (void)snprintf(socket, sizeof(socket), "%s/s", dir);
-    (void)snprintf(run, sizeof(run), "%s/r", dir);
     assert_int_equal(pipe2(output, O_CLOEXEC), 0);
     assert_int_equal(pipe(ready), 0);
     (void)snprintf(number, sizeof(number), "%d", ready[1]);
     choose(n, 0);
     pid_t pid = fork();
     if (pid == 0) {
-        const char *templates = getenv("CROWNEST_TEST_TEMPLATES");
         dup2(output[1], 2);
+        /* Nothing is read of the templates before the first sandbox, and no disk is behind these.
+         */
         execl(getenv("CROWNEST_TEST_SANDBOXD"), "sandboxd", "--socket", socket, "--run-dir", run,
-              "--templates", templates != NULL ? templates : "/var/lib/crownest/templates",
-              "--client-uid", "0", "--ready-fd", number, (char *)NULL);
+              "--templates", "/dev/shm", "--client-uid", "0", "--ready-fd", number, (char *)NULL);
         _exit(99);
     }
     close(output[1]);
@@ -260,28 +260,32 @@ static int start_with(const char *dir, uint32_t n, char ret_said[256])
     char word[8];
     bool serves = read(ready[0], word, sizeof(word)) == 6;
     if (serves) {
-        assert_int_equal(kill(pid, SIGTERM), 0);
+        assert_int_equal(kill(pid, signo), 0);
     }
     ssize_t length = read(output[0], ret_said, 255);
     ret_said[length > 0 ? length : 0] = '\0';
     assert_int_equal(waitpid(pid, &status, 0), pid);
     close(output[0]);
     close(ready[0]);
-    assert_true(WIFEXITED(status));
+    assert_true(WIFEXITED(status) || (serves && signo == SIGKILL));
     return serves ? -1 : WEXITSTATUS(status);
 }
 
 static void a_start_that_fails_says_why_in_a_line(void **state)
 {
     char dir[] = "/run/crownest-fault-XXXXXX";
+    char socket[64];
+    char run[64];
     char said[256];
     char command[600];
     unsigned int failures = 0;
     bool more = true;
     (void)state;
     assert_non_null(mkdtemp(dir));
+    (void)snprintf(socket, sizeof(socket), "%s/s", dir);
+    (void)snprintf(run, sizeof(run), "%s/r", dir);
     for (uint32_t n = 1; more && n < MANY; n++) {
-        int code = start_with(dir, n, said);
+        int code = start_with(socket, run, n, SIGTERM, said);
         more = has_failed();
         if (code < 0) {
             continue;
@@ -295,6 +299,66 @@ static void a_start_that_fails_says_why_in_a_line(void **state)
     assert_true(failures > 50);
     (void)snprintf(command, sizeof(command), "rm -r %s", dir);
     assert_int_equal(system(command), 0);
+}
+
+static uint32_t state_of(struct jail_daemon *daemon, const char *id)
+{
+    struct sd_request request = jail_request(daemon, SD_INVENTORY, NULL);
+    struct sd_reply reply = jail_ask(daemon, &request, NULL);
+    uint32_t found = 0;
+    int none[SD_FD_COUNT];
+    while (reply.sandbox[0] != '\0') {
+        found = memcmp(reply.sandbox, id, SD_ID_SIZE) == 0 ? reply.state : found;
+        assert_true(jail_receive(daemon->socket, &reply, none));
+    }
+    return found;
+}
+
+/* It takes over what lives, or at the worst says that it is dead; nothing is forgotten. */
+static void a_start_that_fails_loses_no_sandbox(void **state)
+{
+    struct jail_daemon *daemon = *state;
+    struct jail_box box;
+    char run[96];
+    char said[256];
+    bool more = true;
+    choose(0, 0);
+    assert_int_equal(create(daemon, &box).error, 0);
+    (void)snprintf(run, sizeof(run), "%s/run", daemon->dir);
+    for (uint32_t n = 1; more && n < MANY; n++) {
+        jail_crash(daemon);
+        (void)start_with(daemon->socket_path, run, n, SIGKILL, said);
+        more = has_failed();
+        choose(0, 0);
+        jail_relaunch(daemon);
+        assert_int_equal(state_of(daemon, box.id), SD_STATE_RUNNING);
+    }
+    assert_false(more);
+    assert_int_equal(jail_kill(daemon, &box).error, 0);
+    assert_nothing_of(daemon, box.id);
+}
+
+/* Before Linux 6.12 erofs refuses a file, and wants a device. */
+static void a_kernel_without_files_as_images_gets_loop_devices(void **state)
+{
+    struct jail_daemon other;
+    struct jail_box box;
+    static struct jail_run run;
+    (void)state;
+    if (access("/dev/loop-control", F_OK) < 0) {
+        skip();
+    }
+    choose(0, 0);
+    jail_start(&other);
+    choose(1, 0);
+    faults->error = ENOTBLK;
+    (void)strcpy(faults->only, "mount");
+    jail_create(&other, &box);
+    assert_true(has_failed());
+    jail_shell(&box, "echo on a device", &run);
+    assert_string_equal(run.out, "on a device\n");
+    assert_int_equal(jail_kill(&other, &box).error, 0);
+    jail_stop(&other);
 }
 
 static int start(void **state)
@@ -328,6 +392,8 @@ int main(void)
         cmocka_unit_test(a_removal_that_fails_can_be_repeated),
         cmocka_unit_test(sandboxd_serves_on_whatever_fails_in_it),
         cmocka_unit_test(a_start_that_fails_says_why_in_a_line),
+        cmocka_unit_test(a_start_that_fails_loses_no_sandbox),
+        cmocka_unit_test(a_kernel_without_files_as_images_gets_loop_devices),
     };
     return fixture_can_run() ? cmocka_run_group_tests(tests, start, stop) : fixture_skip();
 }

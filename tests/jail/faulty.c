@@ -42,7 +42,7 @@ __attribute__((constructor)) static void begin(void)
 
 static bool fails(const char *name)
 {
-    if (faults == NULL) {
+    if (faults == NULL || (faults->only[0] != '\0' && strcmp(faults->only, name) != 0)) {
         return false;
     }
     uint32_t *left = getpid() == own_pid ? &faults->own : &faults->children;
@@ -51,7 +51,7 @@ static bool fails(const char *name)
         return false;
     }
     (void)strncpy(faults->failed, name, sizeof(faults->failed) - 1);
-    errno = EIO;
+    errno = faults->error != 0 ? faults->error : EIO;
     return true;
 }
 

@@ -140,12 +140,22 @@ void jail_start(struct jail_daemon *daemon)
     launch(daemon);
 }
 
-void jail_restart(struct jail_daemon *daemon)
+void jail_crash(struct jail_daemon *daemon)
 {
     close(daemon->socket);
     if (kill(daemon->pid, SIGKILL) < 0 || waitpid(daemon->pid, NULL, 0) != daemon->pid) {
         die("kill sandboxd");
     }
+}
+
+void jail_relaunch(struct jail_daemon *daemon)
+{
+    launch(daemon);
+}
+
+void jail_restart(struct jail_daemon *daemon)
+{
+    jail_crash(daemon);
     launch(daemon);
 }
 

@@ -52,7 +52,9 @@ const char *jail_missing(void);
 
 /* Starts sandboxd for client_uid and greets it; jail_stop ends it and checks that it went well. */
 void jail_start(struct jail_daemon *daemon);
-/* Kills it, and starts another in the same directory. */
+/* Kills it without a warning; starts another in the same directory; both. */
+void jail_crash(struct jail_daemon *daemon);
+void jail_relaunch(struct jail_daemon *daemon);
 void jail_restart(struct jail_daemon *daemon);
 void jail_stop(struct jail_daemon *daemon);
 

@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -166,9 +167,12 @@ static void foreign_calls(void)
 }
 
 /* Echoes what comes in, beside threads of every age. */
+static atomic_int resting;
+
 static void *rest(void *unused)
 {
     (void)unused;
+    resting++;
     for (;;) {
         (void)pause();
     }
@@ -184,19 +188,28 @@ static void forget_handlers(void)
     }
 }
 
+/* Until it has begun, a thread holds signals back. */
+static void add_thread(void)
+{
+    pthread_t thread;
+    int before = resting;
+    if (pthread_create(&thread, NULL, rest, NULL) != 0) {
+        _exit(1);
+    }
+    while (resting == before) {
+        (void)sched_yield();
+    }
+    forget_handlers();
+}
+
 static int echo_with_threads(void)
 {
     char byte;
-    pthread_t thread;
     for (int i = 0; i < 3; i++) {
-        if (pthread_create(&thread, NULL, rest, NULL) != 0) {
-            return 1;
-        }
+        add_thread();
     }
-    forget_handlers();
     while (read(0, &byte, 1) == 1) {
-        (void)pthread_create(&thread, NULL, rest, NULL);
-        forget_handlers();
+        add_thread();
         (void)!write(1, &byte, 1);
     }
     return 0;

@@ -1,17 +1,24 @@
 /*
- * 300 sandboxes made, used and killed leave the host as it was: processes, control groups, mounts,
- * network namespaces, descriptors, threads, directories.
+ * Sandboxes made, used and killed leave the host as it was: processes, control groups, mounts,
+ * network namespaces, descriptors, threads, directories. Used with all that they are used with:
+ * commands, terminals, input, files, previews. How many: CROWNEST_TEST_CYCLES, 300 without it.
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
+#include "bindings/c/crownest_preview.h"
 #include "tests/rpc/host_state.h"
 #include "tests/rpc/service_fixture.h"
 #include "tests/rpc/steps.h"
+#include "tests/rpc/visitor.h"
 
 #define WARM_UP 10
-#define CYCLES 300
+#define DEFAULT_CYCLES 300
+#define CYCLES_MAX 20000
+#define PREVIEW_EVERY 4 /* cycles */
 #define SETTLE_MS 60000
 #define FILL_MS 3000
 #define REST_NS 250000000L
@@ -32,17 +39,104 @@ struct host {
     size_t run_entries;
 };
 
-static void cycle(struct crownest_client *client, char ret_id[STEP_ID_SIZE])
+static struct crownest_error error;
+
+static size_t cycles(void)
+{
+    const char *text = getenv("CROWNEST_TEST_CYCLES");
+    size_t count = text ? strtoul(text, NULL, 10) : DEFAULT_CYCLES;
+
+    return count < 1 || count > CYCLES_MAX ? DEFAULT_CYCLES : count;
+}
+
+static void use_commands(struct crownest_client *client, const char *id)
 {
     struct transcript transcript;
 
-    step_create(client, "base", ret_id);
-    step_run_shell(client, ret_id, "echo out; echo err >&2; setsid sleep 100 & exit 3",
-                   &transcript);
+    step_run_shell(client, id, "echo out; echo err >&2; setsid sleep 100 & exit 3", &transcript);
     assert_int_equal(transcript.exited->command->exit_code, 3);
     assert_int_equal(transcript.size, 8);
     transcript_done(&transcript);
-    step_kill(client, ret_id);
+}
+
+/* Typed into, and left to be killed with the sandbox. */
+static void use_terminal(struct crownest_client *client, const char *id)
+{
+    Crownest__V1__TerminalSize size = CROWNEST__V1__TERMINAL_SIZE__INIT;
+    Crownest__V1__CommandSpec spec = step_shell(id, "cat");
+    Crownest__V1__StartCommandRequest request = CROWNEST__V1__START_COMMAND_REQUEST__INIT;
+    Crownest__V1__StartCommandResponse *response;
+    Crownest__V1__WriteStdinRequest input = CROWNEST__V1__WRITE_STDIN_REQUEST__INIT;
+    Crownest__V1__WriteStdinResponse *taken;
+
+    spec.terminal = &size;
+    spec.keep_stdin = true;
+    request.command = &spec;
+    assert_done(crownest_command_start(client, &request, NULL, &response, &error), &error);
+    input.command_id = response->command->command_id;
+    input.data = (ProtobufCBinaryData){.data = (uint8_t *)(uintptr_t) "hello\n", .len = 6};
+    assert_done(crownest_command_write_stdin(client, &input, NULL, &taken, &error), &error);
+    assert_int_equal(taken->offset, 6);
+    crownest__v1__write_stdin_response__free_unpacked(taken, NULL);
+    crownest__v1__start_command_response__free_unpacked(response, NULL);
+}
+
+static void use_files(struct crownest_client *client, const char *id)
+{
+    size_t size;
+
+    step_write(client, id, "dir-less", "content", 7);
+    uint8_t *content = step_read(client, id, "dir-less", &size);
+
+    assert_int_equal(size, 7);
+    free(content);
+}
+
+/* An app that answers one visit. */
+static void use_preview(const struct service *service, const char *id)
+{
+    static const char APP[] =
+        "perl -MIO::Socket::INET -e '$s = IO::Socket::INET->new(Listen => 5, LocalAddr => "
+        "\"127.0.0.1:8080\") or die; $| = 1; print \"up\"; $c = $s->accept; while (<$c>) { last if "
+        "/^\\r/ } print $c \"HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\n\\r\\nhi\"; sleep 100'";
+    Crownest__V1__CreatePreviewRequest request = CROWNEST__V1__CREATE_PREVIEW_REQUEST__INIT;
+    Crownest__V1__CreatePreviewResponse *response;
+    char command[STEP_ID_SIZE];
+    struct transcript transcript;
+    size_t up = 0;
+
+    step_start(service->client, id, APP, command);
+    while (up == 0) {
+        step_read_log(service->client, command, 0, false, &transcript);
+        up = transcript.size;
+        transcript_done(&transcript);
+    }
+    request.sandbox_id = STEP_TEXT(id);
+    request.port = 8080;
+    assert_done(crownest_preview_create(service->client, &request, NULL, &response, &error),
+                &error);
+    const char *url = response->preview->url;
+    int fd = visitor_connect(service->port);
+
+    visitor_sendf(fd, "GET / HTTP/1.1\r\nHost: %.*s\r\nX-CrowNest-Preview-Token: %s\r\n\r\n",
+                  (int)strlen(url) - 8, url + 7, response->token);
+    struct answer answer = visitor_answer(fd);
+
+    assert_int_equal(answer.status, 200);
+    answer_done(&answer);
+    (void)close(fd);
+    crownest__v1__create_preview_response__free_unpacked(response, NULL);
+}
+
+static void cycle(const struct service *service, size_t number, char ret_id[STEP_ID_SIZE])
+{
+    step_create(service->client, "base", ret_id);
+    use_commands(service->client, ret_id);
+    use_terminal(service->client, ret_id);
+    use_files(service->client, ret_id);
+    if (number % PREVIEW_EVERY == 0)
+        use_preview(service, ret_id);
+    step_kill(service->client, ret_id);
 }
 
 static size_t count_processes(const void *arg)
@@ -156,7 +250,7 @@ static void await_ready(const struct service *service, size_t ready)
         if (host_settle(count_processes, service, processes, processes, FILL_MS) == processes &&
             is_at_rest(service, ready))
             return;
-        cycle(service->client, id);
+        cycle(service, 1, id);
     }
     fail_msg("%zu processes below sandboxd, and not %zu", count_processes(service), processes);
 }
@@ -167,7 +261,7 @@ static void assert_settles(size_t (*count)(const void *arg), const struct servic
     size_t after = host_settle(count, service, 0, before, SETTLE_MS);
 
     if (after > before)
-        fail_msg("%zu %s before, %zu after %d cycles", before, what, after, CYCLES);
+        fail_msg("%zu %s before, %zu after %zu cycles", before, what, after, cycles());
 }
 
 static void assert_as_before(const struct service *service, const struct host *before)
@@ -192,17 +286,17 @@ static void assert_as_before(const struct service *service, const struct host *b
 /* ready: jails that are kept when nothing else is done. */
 static void run_cycles(const struct service *service, size_t ready)
 {
-    static char ids[CYCLES][STEP_ID_SIZE];
+    static char ids[CYCLES_MAX][STEP_ID_SIZE];
 
     for (size_t i = 0; i < WARM_UP; i++)
-        cycle(service->client, ids[i]);
+        cycle(service, i, ids[i]);
     await_ready(service, ready);
     struct host before = look_at_rest(service);
     size_t memory = host_memory(service->crownestd);
 
-    for (size_t i = 0; i < CYCLES; i++)
-        cycle(service->client, ids[i]);
-    for (size_t i = 0; i < CYCLES; i++)
+    for (size_t i = 0; i < cycles(); i++)
+        cycle(service, i, ids[i]);
+    for (size_t i = 0; i < cycles(); i++)
         assert_int_equal(host_cgroups_of(ids[i]), 0);
     await_ready(service, ready);
     assert_as_before(service, &before);
@@ -213,12 +307,12 @@ static void run_cycles(const struct service *service, size_t ready)
     assert_true(!HOST_MEMORY_COUNTS || now <= memory + MEMORY_SLACK);
 }
 
-static void three_hundred_cycles_leave_the_host_as_it_was(void **state)
+static void cycles_leave_the_host_as_it_was(void **state)
 {
     run_cycles(service_of(state), 0);
 }
 
-static void three_hundred_cycles_leave_only_the_jails_that_are_kept_ready(void **state)
+static void cycles_leave_only_the_jails_that_are_kept_ready(void **state)
 {
     run_cycles(service_of(state), SERVICE_POOL);
 }
@@ -226,11 +320,11 @@ static void three_hundred_cycles_leave_only_the_jails_that_are_kept_ready(void *
 int main(void)
 {
     const struct CMUnitTest built[] = {
-        cmocka_unit_test(three_hundred_cycles_leave_the_host_as_it_was),
+        cmocka_unit_test(cycles_leave_the_host_as_it_was),
         cmocka_unit_test(service_leaves_nothing),
     };
     const struct CMUnitTest pooled[] = {
-        cmocka_unit_test(three_hundred_cycles_leave_only_the_jails_that_are_kept_ready),
+        cmocka_unit_test(cycles_leave_only_the_jails_that_are_kept_ready),
         cmocka_unit_test(service_leaves_nothing),
     };
 

@@ -218,15 +218,15 @@ def read_unittest(name, path):
     return suite
 
 
-def read_vm(name, path):
-    """Programs in a virtual machine: each one's output between two lines, all named beforehand."""
+def read_programs(name, path):
+    """Programs that something else runs: each one's output between two lines, all named beforehand."""
     suite = Suite(name)
     planned = []
     program, output = None, []
     with open(path, encoding="utf-8", errors="replace") as lines:
         for line in lines:
             # A program's last line may lack its end.
-            match = re.search(r"vm: (plan|begin|end|skipped:) (.+)$", line.strip())
+            match = re.search(r"(?:vm|coverage): (plan|begin|end|skipped:) (.+)$", line.strip())
             if not match:
                 output.append(line)
                 continue
@@ -242,7 +242,7 @@ def read_vm(name, path):
                 suite.add(vm_program(program, output, rest[-1]))
                 planned = [p for p in planned if p != program]
                 program = None
-    suite.failed += [f"{p} (the machine ended before it did)" for p in planned]
+    suite.failed += [f"{p} (not run to its end)" for p in planned]
     return suite
 
 
@@ -255,7 +255,7 @@ def vm_program(program, lines, status):
     return suite
 
 
-READERS = {"bazel": read_bazel, "node": read_node, "unittest": read_unittest, "vm": read_vm}
+READERS = {"bazel": read_bazel, "node": read_node, "unittest": read_unittest, "programs": read_programs}
 
 
 def read_suite(kind, name, path, status):

@@ -192,7 +192,7 @@ class OtherRunnersTest(FolderTest):
 
 class MachineTest(FolderTest):
     def machine(self, text, status=0):
-        return tally.read_suite("vm", "vm", self.write("vm", text), status)
+        return tally.read_suite("programs", "vm", self.write("vm", text), status)
 
     def test_counts_the_cases_of_each_program(self):
         suite = self.machine(f"vm: plan a b\nvm: up\nvm: begin a\n{GOOD}vm: end a 0\n"
@@ -204,8 +204,8 @@ class MachineTest(FolderTest):
         suite = self.machine(f"vm: plan a b c\nvm: begin a\n{GOOD}vm: end a 0\n"
                              f"vm: begin b\n{DIED}", 1)
         self.assertEqual(suite.passed, 2)
-        self.assertEqual(suite.failed, ["b (the machine ended before it did)",
-                                        "c (the machine ended before it did)"])
+        self.assertEqual(suite.failed, ["b (not run to its end)",
+                                        "c (not run to its end)"])
 
     def test_a_program_that_ends_badly_or_says_nothing_fails(self):
         suite = self.machine(f"vm: plan a b\nvm: begin a\n{GOOD}vm: end a 134\n"
