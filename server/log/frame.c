@@ -71,6 +71,8 @@ static bool frame_possible(const struct frame *frame)
         return false;
     if (frame->stream == LOG_STDOUT || frame->stream == LOG_STDERR)
         return frame->end - frame->offset <= LIMIT_LOG_FRAME;
+    if (frame->stream == (FRAME_OPEN | LOG_STDOUT) || frame->stream == (FRAME_OPEN | LOG_STDERR))
+        return frame->end == frame->offset;
     return frame->stream == LOG_GAP || (frame->stream == FRAME_END && frame->end == frame->offset);
 }
 

@@ -16,12 +16,17 @@
 
 /* What the file knows beside the streams of log.h: nothing follows this one. */
 #define FRAME_END 4
+/*
+ * Added to a stream: a frame that is being filled. Its payload is whatever follows it in the file,
+ * and its header will be written once more, with extent and checksum, when that is known.
+ */
+#define FRAME_OPEN 0x10
 
 struct frame {
     uint32_t stream;
-    uint32_t payload_crc;
-    uint64_t offset; /* of the first byte */
-    uint64_t end;    /* after the last one */
+    uint32_t payload_crc; /* of a gap: enum log_gap_reason */
+    uint64_t offset;      /* of the first byte */
+    uint64_t end;         /* after the last one */
     uint64_t time_us;
 };
 

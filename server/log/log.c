@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +20,8 @@
 
 /* Kept free below the limit for the frames that end a log. */
 #define LIMIT_RESERVE (2 * FRAME_HEADER)
+
+#define DISCARD_BYTES (1U << 20)
 
 struct log_path {
     char directory[PATH_MAX];
@@ -239,6 +242,23 @@ void log_mark(struct log *log, uint64_t offset, uint64_t position)
     log->marks[log->mark_count++] = (struct log_mark){offset, position};
 }
 
+/* A frame at `position` is whole. */
+static void frame_written(struct log *log, const struct frame *frame, uint64_t position)
+{
+    lock_scope(&log->lock);
+    log_mark(log, frame->offset, position);
+    log->position = position + FRAME_HEADER + frame_payload(frame);
+    log->offset = frame->end;
+}
+
+static int write_header(struct log *log, const struct frame *frame)
+{
+    uint8_t header[FRAME_HEADER];
+
+    frame_encode(frame, header);
+    return write_at(log->fd, &(struct iovec){header, sizeof(header)}, 1, log->position);
+}
+
 /* Holds append_lock. Removes what was written of a frame that failed. */
 static int write_frame(struct log *log, struct frame *frame, struct bytes payload)
 {
@@ -247,7 +267,8 @@ static int write_frame(struct log *log, struct frame *frame, struct bytes payloa
                             {(void *)(uintptr_t)payload.data, payload.size}};
     uint64_t position = log->position;
 
-    frame->payload_crc = frame_crc(payload);
+    if (frame->stream != LOG_GAP)
+        frame->payload_crc = frame_crc(payload);
     frame_encode(frame, header);
     int result = write_at(log->fd, parts, payload.size ? 2 : 1, position);
 
@@ -255,37 +276,72 @@ static int write_frame(struct log *log, struct frame *frame, struct bytes payloa
         (void)!ftruncate(log->fd, (off_t)position);
         return result;
     }
-    lock_scope(&log->lock);
-    log_mark(log, frame->offset, position);
-    log->position = position + FRAME_HEADER + payload.size;
-    log->offset = frame->end;
+    frame_written(log, frame, position);
     return 0;
 }
 
-/* Counts the payload in; whether to write it. Holds append_lock. */
-static int admit(struct log *log, size_t size, struct frame *ret_frame)
+/* What was not kept, up to now. Holds append_lock. */
+static struct frame gap_frame(const struct log *log)
 {
-    lock_scope(&log->lock);
-    if (log->refusal)
-        return log->refusal;
-    if (log->position + FRAME_HEADER + size + LIMIT_RESERVE > log->limit)
-        log->full = true;
-    ret_frame->offset = log->size;
-    ret_frame->end = log->size + size;
-    log->size += size;
-    if (log->error)
-        return log->error;
-    return log->full ? 0 : 1;
+    return (struct frame){.stream = LOG_GAP,
+                          .offset = log->offset,
+                          .end = log->size,
+                          .payload_crc = (uint32_t)log->missing};
 }
 
-/* The first failure is final: a hole in the middle of a log could not be told from its bytes. */
+/*
+ * Whether so many bytes may be kept now: 1; 0: they are to be counted only; or -errno. A gap that a
+ * full disk has left is written first, for nothing can be kept behind one that is not. Holds
+ * append_lock.
+ */
+static int admit(struct log *log, size_t size)
+{
+    (void)pthread_mutex_lock(&log->lock);
+    int refusal = log->refusal;
+    struct frame gap = gap_frame(log);
+
+    if (log->position + 2 * FRAME_HEADER + size + LIMIT_RESERVE > log->limit)
+        log->full = true;
+    if (log->full && gap.end == gap.offset && !log->error)
+        log->missing = LOG_GAP_LIMIT;
+    bool keep = !log->full && !log->error;
+
+    (void)pthread_mutex_unlock(&log->lock);
+    if (refusal || !keep)
+        return refusal;
+    return gap.end == gap.offset || write_frame(log, &gap, bytes_of(NULL, 0)) == 0;
+}
+
+/*
+ * So many bytes are not kept. What is missing is written where the next frame would be, so that it
+ * is known even if the log is never ended; the next frame takes its place. Holds append_lock.
+ */
+static void count_missing(struct log *log, size_t size)
+{
+    (void)pthread_mutex_lock(&log->lock);
+    log->size += size;
+    struct frame gap = gap_frame(log);
+
+    (void)pthread_mutex_unlock(&log->lock);
+    if (write_header(log, &gap) < 0)
+        (void)!ftruncate(log->fd, (off_t)log->position);
+}
+
+/* A full disk may have room again; after any other failure nothing is kept any more. */
 static int fail(struct log *log, int error)
 {
     lock_scope(&log->lock);
-    if (!log->error)
+    if (log->size == log->offset)
+        log->missing = error == -ENOSPC ? LOG_GAP_DISK_FULL : LOG_GAP_IO_ERROR;
+    if (error != -ENOSPC && !log->error)
         log->error = error;
-    log->full = true;
     return error;
+}
+
+static void kept(struct log *log, size_t size)
+{
+    lock_scope(&log->lock);
+    log->size += size;
 }
 
 int log_append(struct log *log, enum log_stream stream, uint64_t time_us, struct bytes payload)
@@ -294,26 +350,141 @@ int log_append(struct log *log, enum log_stream stream, uint64_t time_us, struct
         return -EINVAL;
     if (payload.size == 0)
         return 0;
+    int result;
     {
-        struct frame frame = {.stream = stream, .time_us = time_us};
-
         lock_scope(&log->append_lock);
-        int result = admit(log, payload.size, &frame);
-
-        if (result <= 0)
-            return result;
-        result = write_frame(log, &frame, payload);
+        result = admit(log, payload.size);
         if (result < 0)
-            return fail(log, result);
+            return result;
+        if (result > 0) {
+            struct frame frame = {.stream = stream,
+                                  .time_us = time_us,
+                                  .offset = log->offset,
+                                  .end = log->offset + payload.size};
+
+            result = write_frame(log, &frame, payload);
+            if (result == 0)
+                kept(log, payload.size);
+            else
+                (void)fail(log, result);
+        } else {
+            result = log->full ? 0 : log->error ? log->error : -ENOSPC;
+            count_missing(log, payload.size);
+            return result;
+        }
+        if (result < 0) {
+            count_missing(log, payload.size);
+            return result;
+        }
     }
     log_wake_followers(log, false);
     return 0;
 }
 
+/* Splicing */
+
+/* 1: something is there; 0: nothing will come; -EAGAIN: not now. */
+static int pipe_state(int pipe_fd)
+{
+    struct pollfd state = {.fd = pipe_fd, .events = POLLIN};
+
+    if (poll(&state, 1, 0) <= 0)
+        return -EAGAIN;
+    return (state.revents & POLLIN) != 0;
+}
+
+/* As splice, without a wait. At the end of a pipe 0. */
+static int64_t move(int pipe_fd, int fd, off_t *position, size_t size)
+{
+    for (;;) {
+        ssize_t moved = splice(pipe_fd, NULL, fd, position, size, SPLICE_F_NONBLOCK);
+
+        if (moved >= 0)
+            return moved;
+        if (errno == ENOSPC || errno == EDQUOT)
+            return -ENOSPC;
+        if (errno != EINTR)
+            return errno == EAGAIN ? -EAGAIN : -EIO;
+    }
+}
+
+/* Out of the pipe and into nothing, but for their number. */
+static int64_t discard(struct log *log, int pipe_fd)
+{
+    cleanup_fd int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    int64_t moved = null < 0 ? -EAGAIN : move(pipe_fd, null, NULL, DISCARD_BYTES);
+
+    if (moved > 0)
+        count_missing(log, (size_t)moved);
+    return moved;
+}
+
+/* Writes the header of what lies behind it now. Holds append_lock. */
+int log_close_frame(struct log *log, struct frame *frame, size_t size)
+{
+    static _Thread_local uint8_t payload[LIMIT_LOG_FRAME];
+    int64_t got = log_pread(log->fd, payload, size, log->position + FRAME_HEADER);
+
+    if (got != (int64_t)size)
+        return -EIO;
+    frame->stream &= ~(uint32_t)FRAME_OPEN;
+    frame->end = frame->offset + size;
+    frame->payload_crc = frame_crc(bytes_of(payload, size));
+    int result = write_header(log, frame);
+
+    if (result == 0)
+        frame_written(log, frame, log->position);
+    return result;
+}
+
+/* A frame of what is in the pipe. Returns the bytes, kept in any case; 0, -EAGAIN, -ENOSPC, -EIO.
+ */
+static int64_t fill_frame(struct log *log, enum log_stream stream, uint64_t time_us, int pipe_fd)
+{
+    struct frame frame = {.stream = FRAME_OPEN | (uint32_t)stream,
+                          .time_us = time_us,
+                          .offset = log->offset,
+                          .end = log->offset};
+    off_t position = (off_t)(log->position + FRAME_HEADER);
+    int result = write_header(log, &frame);
+    int64_t moved = result < 0 ? result : move(pipe_fd, log->fd, &position, LIMIT_LOG_FRAME);
+
+    if (moved <= 0)
+        return moved;
+    result = log_close_frame(log, &frame, (size_t)moved);
+    if (result < 0)
+        return result;
+    kept(log, (size_t)moved);
+    return moved;
+}
+
+int64_t log_splice(struct log *log, enum log_stream stream, uint64_t time_us, int pipe_fd)
+{
+    int64_t moved = pipe_state(pipe_fd);
+
+    if (moved <= 0)
+        return moved;
+    {
+        lock_scope(&log->append_lock);
+        int keep = admit(log, LIMIT_LOG_FRAME);
+
+        if (keep < 0)
+            return keep;
+        moved = keep ? fill_frame(log, stream, time_us, pipe_fd) : discard(log, pipe_fd);
+        if (keep && (moved == -ENOSPC || moved == -EIO)) {
+            (void)fail(log, (int)moved);
+            return discard(log, pipe_fd);
+        }
+    }
+    if (moved > 0)
+        log_wake_followers(log, false);
+    return moved;
+}
+
 /* The gap, if there is one, the mark of the end, and all of it on disk. Holds append_lock. */
 static int write_end(struct log *log)
 {
-    struct frame gap = {.stream = LOG_GAP, .offset = log->offset, .end = log->size};
+    struct frame gap = gap_frame(log);
     struct frame end = {.stream = FRAME_END, .offset = log->size, .end = log->size};
     int result = 0;
 

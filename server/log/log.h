@@ -17,6 +17,13 @@
 
 enum log_stream { LOG_STDOUT = 1, LOG_STDERR = 2, LOG_GAP = 3 };
 
+/* Why bytes are missing. */
+enum log_gap_reason {
+    LOG_GAP_LIMIT,     /* the log has all that it may have */
+    LOG_GAP_DISK_FULL, /* there was no room; later bytes may be there again */
+    LOG_GAP_IO_ERROR,  /* the disk failed; nothing later is there */
+};
+
 /* Writer and shared state of a log that is still written; refcounted, thread-safe. */
 struct log;
 
@@ -35,11 +42,24 @@ struct log *log_ref(struct log *log);
 void log_unref(struct log *log);
 
 /*
- * Appends payload of at most LIMIT_LOG_FRAME bytes and wakes the followers. Beyond LIMIT_LOG_BYTES
- * of file (frame headers count, or single bytes would cost forty) nothing more is kept, only
- * counted: one gap frame says so when the log is ended. Returns 0, also for what is not kept;
- * -ENOSPC or -EIO when writing failed, now or before (no later byte is kept then, but all are
- * counted and end up in the gap); -EPIPE after the end, -EINVAL for what cannot be a frame.
+ * Moves what is in a pipe into the log, at most LIMIT_LOG_FRAME bytes, and wakes the followers. The
+ * kernel moves them in one step: a process that is killed at any moment loses none of them and
+ * leaves none behind that is in the log already; whoever opens the log then finds them in it.
+ *
+ * Never waits for the pipe, whatever its flags are, and trusts nothing of it. Beyond
+ * LIMIT_LOG_BYTES of file (frame headers count, or single bytes would cost forty) nothing more is
+ * kept, only counted, so that the writer goes on: a gap says so. So it is while the disk is full,
+ * until there is room again; and for good after another failure to write.
+ *
+ * Returns how many bytes left the pipe, kept or not; 0 at its end; -EAGAIN when nothing is there
+ * now; -EPIPE and the like when nothing can be appended to this log, ever.
+ */
+int64_t log_splice(struct log *log, enum log_stream stream, uint64_t time_us, int pipe_fd);
+/*
+ * Appends payload of at most LIMIT_LOG_FRAME bytes, in memory, and wakes the followers. Returns 0,
+ * also for what is not kept for the limit's sake; -ENOSPC or -EIO when it could not be written, and
+ * is counted like what log_splice does not keep; -EPIPE after the end, -EINVAL for what cannot be a
+ * frame.
  */
 int log_append(struct log *log, enum log_stream stream, uint64_t time_us, struct bytes payload);
 /*
@@ -77,6 +97,8 @@ struct log_reader;
  */
 int log_reader_new(struct log *log, uint64_t offset, log_wake_fn *wake, void *arg,
                    struct log_reader **ret_reader);
+/* From here on it delivers frames of this stream only, and gaps. */
+void log_reader_choose(struct log_reader *reader, enum log_stream stream);
 /* After it returns, wake is not running and not called again. */
 void log_reader_free(struct log_reader *reader);
 
@@ -86,6 +108,7 @@ struct log_frame {
     uint64_t time_us;
     struct bytes payload; /* the reader's memory, until its next call; LOG_GAP: empty */
     uint64_t gap_end;     /* LOG_GAP: the first offset after the gap */
+    enum log_gap_reason gap_reason;
 };
 
 /*
@@ -93,6 +116,16 @@ struct log_frame {
  * know the end from a pause, ask log_ended before: if it was true, 0 means that nothing follows.
  */
 int log_reader_next(struct log_reader *reader, struct log_frame *ret_frame);
+
+#define LOG_TAIL_BYTES (4U << 20) /* how far back log_tail_lines looks */
+#define LOG_TAIL_LINES 10000
+
+/*
+ * Where the last lines of what is there now begin, LOG_TAIL_LINES of them at most; stream: of this
+ * one only, 0 of both. What comes after the last newline is a line, too. Returns 0 or an error as
+ * log_reader_next.
+ */
+int log_tail_lines(struct log *log, unsigned lines, enum log_stream stream, uint64_t *ret_offset);
 
 /* Removes a log's file; those who have it open can go on. Returns 0, -ENOENT or another errno. */
 int log_remove(const char *directory, const char *name);

@@ -25,14 +25,15 @@ struct log {
     pthread_mutex_t append_lock;
 
     pthread_mutex_t lock;
-    uint64_t position; /* end of the last whole frame in the file */
-    uint64_t offset;   /* after the last byte that is in the file, or in a written gap */
-    uint64_t size;     /* offset, and what was not kept since */
-    uint64_t limit;    /* of position */
-    int error;         /* the first failure to write, final */
-    int refusal;       /* why nothing can be appended, ever: ended, damaged, a view */
-    int read_error;    /* what readers get at the end: damage found while opening */
-    bool full;         /* nothing more is kept */
+    uint64_t position;           /* end of the last whole frame in the file */
+    uint64_t offset;             /* after the last byte that is in the file, or in a written gap */
+    uint64_t size;               /* offset, and what was not kept since */
+    uint64_t limit;              /* of position */
+    int error;                   /* the first failure to write but a full disk, final */
+    enum log_gap_reason missing; /* why size is more than offset */
+    int refusal;                 /* why nothing can be appended, ever: ended, damaged, a view */
+    int read_error;              /* what readers get at the end: damage found while opening */
+    bool full;                   /* nothing more is kept */
     bool ended;
     bool finished;          /* the end is in the file, and not announced yet */
     struct log_mark *marks; /* ascending */
@@ -49,6 +50,7 @@ struct log_reader {
     uint64_t offset;   /* of the next byte to deliver */
     uint64_t position; /* of the next frame in the file */
     int error;
+    enum log_stream only; /* 0: all */
     struct {
         uint8_t *data;
         uint64_t position; /* in the file */
@@ -66,6 +68,11 @@ struct log_reader {
 
 /* Notes a frame that begins at position; holds the lock, or is alone with the log. */
 void log_mark(struct log *log, uint64_t offset, uint64_t position);
+/*
+ * Writes extent and checksum of the frame at the log's position, whose payload of this size lies in
+ * the file already, and counts it in. Returns 0 or -errno.
+ */
+int log_close_frame(struct log *log, struct frame *frame, size_t size);
 /* Calls the followers that had seen the end, or all. Holds no lock. */
 void log_wake_followers(struct log *log, bool all);
 /* Reads up to size bytes; fewer only at the end of the file. Returns the count or -EIO. */

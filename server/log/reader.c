@@ -63,6 +63,11 @@ int log_reader_new(struct log *log, uint64_t offset, log_wake_fn *wake, void *ar
     return 0;
 }
 
+void log_reader_choose(struct log_reader *reader, enum log_stream stream)
+{
+    reader->only = stream;
+}
+
 static void unfollow(struct log_reader *reader)
 {
     struct log *log = reader->log;
@@ -176,8 +181,10 @@ static int unwritten_gap(struct log_reader *reader, struct log_frame *ret_frame)
         return log->read_error;
     if (!log->ended || reader->position < log->position || reader->offset >= log->size)
         return 0;
-    *ret_frame =
-        (struct log_frame){.stream = LOG_GAP, .offset = reader->offset, .gap_end = log->size};
+    *ret_frame = (struct log_frame){.stream = LOG_GAP,
+                                    .offset = reader->offset,
+                                    .gap_end = log->size,
+                                    .gap_reason = log->missing};
     reader->offset = log->size;
     return 1;
 }
@@ -208,6 +215,7 @@ static void deliver(struct log_reader *reader, const struct frame *frame,
     };
     if (frame->stream == LOG_GAP) {
         ret_frame->gap_end = frame->end;
+        ret_frame->gap_reason = (enum log_gap_reason)frame->payload_crc;
     } else {
         const uint8_t *payload =
             reader->window.data + (reader->position - reader->window.position) + FRAME_HEADER;
@@ -215,6 +223,12 @@ static void deliver(struct log_reader *reader, const struct frame *frame,
         ret_frame->payload = bytes_of(payload + skip, frame->end - reader->offset);
     }
     reader->offset = frame->end;
+}
+
+static bool is_skipped(const struct log_reader *reader, const struct frame *frame)
+{
+    return reader->only && frame->stream != (uint32_t)reader->only && frame->stream != LOG_GAP &&
+           frame->stream != FRAME_END;
 }
 
 /* One frame, or past one that ends before the offset. 2: passed; else as log_reader_next. */
@@ -231,8 +245,9 @@ static int step(struct log_reader *reader, struct log_frame *ret_frame)
         return -EUCLEAN;
     size_t size = FRAME_HEADER + frame_payload(&frame);
 
-    if (frame.end <= reader->offset) {
+    if (frame.end <= reader->offset || is_skipped(reader, &frame)) {
         reader->position += size;
+        reader->offset = frame.end > reader->offset ? frame.end : reader->offset;
         return 2;
     }
     result = want(reader, size);
@@ -241,7 +256,8 @@ static int step(struct log_reader *reader, struct log_frame *ret_frame)
     const uint8_t *payload =
         reader->window.data + (reader->position - reader->window.position) + FRAME_HEADER;
 
-    if (frame_crc(bytes_of(payload, size - FRAME_HEADER)) != frame.payload_crc)
+    if (frame.stream != LOG_GAP &&
+        frame_crc(bytes_of(payload, size - FRAME_HEADER)) != frame.payload_crc)
         return -EUCLEAN;
     deliver(reader, &frame, ret_frame);
     reader->position += size;

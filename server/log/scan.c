@@ -16,6 +16,7 @@ struct scan {
     uint64_t position; /* of data in the file */
     size_t size;
     uint64_t last; /* position of the last frame, 0 without one */
+    bool cut;      /* the log is ours to mend */
 };
 
 int64_t log_pread(int fd, void *data, size_t size, uint64_t position)
@@ -74,6 +75,9 @@ static int zeros_follow(struct scan *scan, uint64_t position)
 static int payload_whole(struct log *log, uint64_t position, const struct frame *frame)
 {
     size_t size = frame_payload(frame);
+
+    if (frame->stream == LOG_GAP)
+        return 1;
     cleanup_free uint8_t *payload = malloc(size ? size : 1);
 
     if (!payload)
@@ -112,6 +116,22 @@ static int judge_bad_header(struct scan *scan)
     return zeros < 0 ? zeros : 0;
 }
 
+/*
+ * Whoever was filling it was killed: all that follows is its payload. Somebody who only looks
+ * leaves it to whoever is filling it.
+ */
+static int take_open(struct scan *scan, struct frame *frame, uint64_t file_size)
+{
+    struct log *log = scan->log;
+    uint64_t size = file_size - log->position - FRAME_HEADER;
+
+    if (!scan->cut || size == 0)
+        return 0;
+    if (size > LIMIT_LOG_FRAME)
+        return judge_bad_header(scan);
+    return log_close_frame(log, frame, size);
+}
+
 /* Goes from frame to frame as long as they are whole and follow each other. */
 static int walk(struct scan *scan, uint64_t file_size)
 {
@@ -126,6 +146,8 @@ static int walk(struct scan *scan, uint64_t file_size)
             return result;
         if (!frame_decode(header, &frame) || frame.offset != log->offset || log->ended)
             return judge_bad_header(scan);
+        if ((frame.stream & FRAME_OPEN) != 0)
+            return take_open(scan, &frame, file_size);
         if (log->position + FRAME_HEADER + frame_payload(&frame) > file_size)
             return 0;
         take_frame(scan, &frame);
@@ -164,7 +186,7 @@ static int drop_unwritten(struct scan *scan)
 int log_scan(struct log *log, bool cut)
 {
     cleanup_free uint8_t *data = malloc(WINDOW);
-    struct scan scan = {.log = log, .data = data};
+    struct scan scan = {.log = log, .data = data, .cut = cut};
 
     if (!data)
         return -ENOMEM;

@@ -22,28 +22,19 @@ static void output_close(struct output *output)
 }
 
 /* Moves what is there, at most one frame. Returns the bytes, 0 at the end, or a negative errno. */
-static ssize_t output_read(struct output *output)
+static int64_t output_move(struct output *output)
 {
-    struct command *command = output->command;
-    static uint8_t buffer[LIMIT_LOG_FRAME]; /* of the loop's thread */
-    ssize_t got = nest_pipe_read(output->source.fd, buffer, LIMIT_LOG_FRAME);
-
-    if (got < 0)
-        return got;
-    /* The log remembers its own failure and shows it as a gap: the command is not stopped by it. */
-    if (got > 0)
-        (void)log_append(command->log, output->stream, clock_wall_us(),
-                         bytes_of(buffer, (size_t)got));
-    return got;
+    /* What the log cannot keep it counts, and shows as a gap: the command is not stopped by it. */
+    return log_splice(output->command->log, output->stream, clock_wall_us(), output->source.fd);
 }
 
 void command_output_ready(struct loop_source *source, uint32_t events)
 {
     struct output *output = container_of(source, struct output, source);
-    ssize_t got = output_read(output);
+    int64_t got = output_move(output);
 
     (void)events;
-    if (got == 0 || (got < 0 && got != -EAGAIN && got != -EINTR))
+    if (got == 0 || (got < 0 && got != -EAGAIN))
         output_close(output);
 }
 
@@ -53,7 +44,7 @@ static void output_drain(struct output *output)
     size_t total = 0;
 
     while (output->open && total < DRAIN_BYTES_MAX) {
-        ssize_t got = output_read(output);
+        int64_t got = output_move(output);
 
         if (got <= 0)
             break;

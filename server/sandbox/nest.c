@@ -9,7 +9,6 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include "server/util/cleanup.h"
@@ -221,15 +220,6 @@ static void nest_tell(struct nest *nest, uint32_t op, uint64_t command)
     request.serial = ++nest->serial;
     if (!nest->closed)
         (void)fdpass_send(nest->source.fd, &request, NEST_HEADER_SIZE, NULL, 0);
-}
-
-ssize_t nest_pipe_read(int fd, void *data, size_t size)
-{
-    struct iovec part = {.iov_base = data, .iov_len = size};
-    /* From a pipe, vmsplice copies; unlike read it can be told not to wait call by call. */
-    ssize_t got = vmsplice(fd, &part, 1, SPLICE_F_NONBLOCK);
-
-    return got < 0 ? -errno : got;
 }
 
 static bool are_pipes(const int *fds, size_t count)

@@ -73,12 +73,6 @@ int nest_input(struct nest *nest, uint64_t command, uint64_t offset, struct byte
 int nest_resize(struct nest *nest, uint64_t command, uint16_t rows, uint16_t columns);
 /* token: see struct nest_request. */
 int nest_signal(struct nest *nest, uint64_t command, int signo, uint64_t token);
-/*
- * Moves what is in a pipe of a command, at most size bytes, and never waits for more: nest-init
- * shares the pipe's flags and may make it blocking, or take the bytes away between a poll and a
- * read. Returns the bytes, 0 at the end, or a negative errno; -EAGAIN: nothing now.
- */
-ssize_t nest_pipe_read(int fd, void *data, size_t size);
 int nest_kill(struct nest *nest, uint64_t command);
 /* Sends without waiting: nest-init may forget the command. */
 void nest_ack(struct nest *nest, uint64_t command);

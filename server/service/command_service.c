@@ -39,8 +39,53 @@ static void event_stream_close(void *state)
     free(stream);
 }
 
+/* Where a stream begins. */
+struct log_start {
+    uint64_t offset;
+    enum log_stream stream; /* 0: both */
+    uint64_t tail_bytes;    /* 0: no such bound */
+    unsigned tail_lines;    /* 0: no such bound */
+};
+
+/* What the tail leaves of it. */
+static struct status find_start(struct log *log, const struct log_start *start,
+                                uint64_t *ret_offset)
+{
+    uint64_t size = log_size(log);
+    uint64_t lines = 0;
+
+    *ret_offset = start->tail_bytes || start->tail_lines ? 0 : start->offset;
+    if (start->tail_bytes && size > start->tail_bytes)
+        *ret_offset = size - start->tail_bytes;
+    if (start->tail_lines && log_tail_lines(log, start->tail_lines, start->stream, &lines) < 0)
+        return status_error(STATUS_DATA_LOSS, "LOG_DAMAGED", "the log cannot be read to its end");
+    if (lines > *ret_offset)
+        *ret_offset = lines;
+    return STATUS_OK_VALUE;
+}
+
+/* Opens the stream's log and puts a cursor into it. */
+static struct status event_stream_start(struct event_stream *stream, const struct log_start *start)
+{
+    uint64_t offset;
+    struct status status = commands_log(stream->commands, stream->command_id, &stream->log);
+
+    if (status_is_ok(&status))
+        status = find_start(stream->log, start, &offset);
+    if (!status_is_ok(&status))
+        return status;
+    if (log_reader_new(stream->log, offset, event_stream_wake, stream->waker, &stream->reader) < 0)
+        return status_at(status_error(STATUS_OUT_OF_RANGE, "OFFSET_BEYOND_END",
+                                      "the log has %llu bytes",
+                                      (unsigned long long)log_size(stream->log)),
+                         "offset");
+    log_reader_choose(stream->reader, start->stream);
+    return STATUS_OK_VALUE;
+}
+
 static struct status event_stream_open(struct rpc_call *call, const char *command_id,
-                                       uint64_t offset, struct event_stream **ret_stream)
+                                       const struct log_start *start,
+                                       struct event_stream **ret_stream)
 {
     struct service *service = service_of(call);
     const char *project_id = rpc_call_caller(call)->project_id;
@@ -58,13 +103,7 @@ static struct status event_stream_open(struct rpc_call *call, const char *comman
     memcpy(stream->project_id, project_id, strlen(project_id) + 1);
     memcpy(stream->command_id, command_id, strlen(command_id) + 1);
     stream->waker = rpc_call_waker(call);
-    status = commands_log(service->commands, command_id, &stream->log);
-    if (status_is_ok(&status) &&
-        log_reader_new(stream->log, offset, event_stream_wake, stream->waker, &stream->reader) < 0)
-        status = status_at(status_error(STATUS_OUT_OF_RANGE, "OFFSET_BEYOND_END",
-                                        "the log has %llu bytes",
-                                        (unsigned long long)log_size(stream->log)),
-                           "offset");
+    status = event_stream_start(stream, start);
     if (!status_is_ok(&status)) {
         event_stream_close(stream);
         return status;
@@ -81,6 +120,18 @@ static Crownest__V1__CommandEvent *event_new(struct arena *arena)
     return event;
 }
 
+static const char *gap_reason(enum log_gap_reason reason)
+{
+    switch (reason) {
+    case LOG_GAP_DISK_FULL:
+        return "DISK_FULL";
+    case LOG_GAP_IO_ERROR:
+        return "IO_ERROR";
+    default:
+        return "LOG_LIMIT";
+    }
+}
+
 static Crownest__V1__CommandEvent *frame_event(const struct log_frame *frame, struct arena *arena)
 {
     Crownest__V1__CommandEvent *event = event_new(arena);
@@ -91,7 +142,7 @@ static Crownest__V1__CommandEvent *frame_event(const struct log_frame *frame, st
         crownest__v1__log_gap__init(event->gap);
         event->gap->from_offset = frame->offset;
         event->gap->to_offset = frame->gap_end;
-        event->gap->reason = arena_strdup(arena, "LOG_LIMIT");
+        event->gap->reason = arena_strdup(arena, gap_reason(frame->gap_reason));
         return event;
     }
     event->event_case = CROWNEST__V1__COMMAND_EVENT__EVENT_OUTPUT;
@@ -232,7 +283,7 @@ static struct status run_open(struct rpc_call *call, const void *request, void *
     struct status status = start(call, run->request_id, run->command, id);
 
     if (status_is_ok(&status))
-        status = event_stream_open(call, id, 0, &stream);
+        status = event_stream_open(call, id, &(struct log_start){0}, &stream);
     if (!status_is_ok(&status))
         return status;
     stream->announce = true;
@@ -252,11 +303,30 @@ static enum rpc_pull run_pull(struct rpc_call *call, void *state, void *response
 const struct rpc_server_stream_ops service_command_run = {
     .open = run_open, .pull = run_pull, .close = event_stream_close};
 
+static enum log_stream log_stream_of(Crownest__V1__LogStream stream)
+{
+    switch (stream) {
+    case CROWNEST__V1__LOG_STREAM__LOG_STREAM_STDOUT:
+        return LOG_STDOUT;
+    case CROWNEST__V1__LOG_STREAM__LOG_STREAM_STDERR:
+        return LOG_STDERR;
+    default:
+        return 0;
+    }
+}
+
 static struct status logs_open(struct rpc_call *call, const void *request, void **ret_state)
 {
     const Crownest__V1__StreamLogsRequest *asked = request;
+    const struct log_start start = {.offset = asked->offset,
+                                    .stream = log_stream_of(asked->stream),
+                                    .tail_bytes = asked->tail_bytes,
+                                    .tail_lines = asked->tail_lines};
     struct event_stream *stream;
-    struct status status = event_stream_open(call, asked->command_id, asked->offset, &stream);
+
+    if (asked->tail_lines > LOG_TAIL_LINES)
+        return status_invalid("tail_lines", "TAIL_INVALID", "at most %d lines", LOG_TAIL_LINES);
+    struct status status = event_stream_open(call, asked->command_id, &start, &stream);
 
     if (!status_is_ok(&status))
         return status;

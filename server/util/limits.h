@@ -32,7 +32,6 @@
 #define LIMIT_TERMINAL_SIDE 1000     /* rows, and columns, of a terminal */
 #define LIMIT_INPUT_BYTES (1U << 20) /* input of a command in one request */
 #define LIMIT_WAIT_S 60              /* for one answer of Wait */
-#define LIMIT_TAIL_LINES 10000       /* last lines of a log */
 #define LIMIT_LABELS 32
 #define LIMIT_TTL_S 86400 /* a sandbox's life */
 #define LIMIT_TTL_DEFAULT_S 300

@@ -204,26 +204,6 @@ static void outputs_that_are_no_pipes_are_refused_and_the_command_killed(void **
     assert_int_equal(request.command, 1);
 }
 
-static void a_pipe_made_blocking_blocks_nobody(void **state)
-{
-    uint8_t data[64];
-    int ends[2];
-
-    (void)state;
-    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
-    assert_int_equal(fcntl(ends[0], F_GETFL) & O_NONBLOCK, 0);
-    assert_int_equal(nest_pipe_read(ends[0], data, sizeof(data)), -EAGAIN);
-    assert_int_equal(write(ends[1], "hello", 5), 5);
-    assert_int_equal(nest_pipe_read(ends[0], data, 3), 3);
-    assert_memory_equal(data, "hel", 3);
-    assert_int_equal(nest_pipe_read(ends[0], data, sizeof(data)), 2);
-    assert_memory_equal(data, "lo", 2);
-    assert_int_equal(nest_pipe_read(ends[0], data, sizeof(data)), -EAGAIN);
-    (void)close(ends[1]);
-    assert_int_equal(nest_pipe_read(ends[0], data, sizeof(data)), 0);
-    (void)close(ends[0]);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -231,7 +211,6 @@ int main(void)
         cmocka_unit_test_setup_teardown(an_upload_that_is_sipped_has_an_end, setup, teardown),
         cmocka_unit_test_setup_teardown(
             outputs_that_are_no_pipes_are_refused_and_the_command_killed, setup, teardown),
-        cmocka_unit_test(a_pipe_made_blocking_blocks_nobody),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
