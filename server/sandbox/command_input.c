@@ -40,13 +40,19 @@ static struct status find_reachable(struct commands *commands, const char *proje
     return STATUS_OK_VALUE;
 }
 
-/* Until there is room, or nobody is left to make any. Holds input_mutex. */
-static bool wait_for_room(const struct command *command, uint64_t deadline_ms)
+/*
+ * Until there is room, or nobody is left to make any; at once if the last request has got on. Holds
+ * input_mutex. The deadline is that of all requests together: were it not, a byte now and then
+ * would hold the thread for ever.
+ */
+static bool may_go_on(const struct command *command, bool got_on, uint64_t deadline_ms)
 {
     struct pollfd room = {.fd = command->input, .events = POLLOUT};
     uint64_t now = clock_monotonic_ms();
 
-    return command->input >= 0 && now < deadline_ms && poll(&room, 1, (int)(deadline_ms - now)) > 0;
+    if (now >= deadline_ms)
+        return false;
+    return got_on || (command->input >= 0 && poll(&room, 1, (int)(deadline_ms - now)) > 0);
 }
 
 static struct status input_refused(int error, uint64_t taken)
@@ -71,7 +77,7 @@ static struct status write_parts(struct command *command, const struct command_i
     uint64_t end = input->offset + input->data.size;
     uint64_t at = input->offset;
 
-    do {
+    for (;;) {
         size_t left = (size_t)(end - at);
         size_t size = left < NEST_INPUT_MAX ? left : NEST_INPUT_MAX;
         bool close_now = input->close && size == left;
@@ -82,13 +88,16 @@ static struct status write_parts(struct command *command, const struct command_i
 
         if (r < 0)
             return input_refused(r, taken);
+        bool got_on = taken > at;
+
+        at = taken < end ? taken : end;
         ret_result->taken = taken;
-        ret_result->closed = close_now && taken >= end;
-        if (taken <= at && size > 0 && !wait_for_room(command, deadline_ms))
+        ret_result->closed = close_now && at == end;
+        /* All of it may have been taken before, and only the end be left to say. */
+        if ((at == end && ret_result->closed == input->close) ||
+            !may_go_on(command, got_on, deadline_ms))
             return STATUS_OK_VALUE;
-        at = taken < end ? (taken > at ? taken : at) : end;
-    } while (at < end);
-    return STATUS_OK_VALUE;
+    }
 }
 
 struct status commands_input(struct commands *commands, const char *project_id, const char *id,

@@ -222,12 +222,23 @@ static void nest_tell(struct nest *nest, uint32_t op, uint64_t command)
         (void)fdpass_send(nest->source.fd, &request, NEST_HEADER_SIZE, NULL, 0);
 }
 
-static bool are_pipes(const int *fds, size_t count)
+/*
+ * One end of a pipe and only that: one that is open both ways is written to by calls that choose
+ * their direction by it, and what they would write is the server's memory.
+ */
+static bool is_pipe_end(int fd, int access_mode)
+{
+    struct stat st;
+    int flags = fcntl(fd, F_GETFL);
+
+    return flags >= 0 && (flags & (O_ACCMODE | O_PATH)) == access_mode && fstat(fd, &st) == 0 &&
+           S_ISFIFO(st.st_mode);
+}
+
+static bool are_pipe_ends(const int *fds, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        struct stat st;
-
-        if (fstat(fds[i], &st) < 0 || !S_ISFIFO(st.st_mode))
+        if (!is_pipe_end(fds[i], i == NEST_PIPE_STDIN ? O_WRONLY : O_RDONLY))
             return false;
     }
     return true;
@@ -237,7 +248,7 @@ static bool are_pipes(const int *fds, size_t count)
 static int take_pipes(struct nest_call *call, int ret_fds[NEST_PIPE_COUNT])
 {
     if (call->fd_count < NEST_PIPE_STDIN || call->fd_count > NEST_PIPE_COUNT ||
-        !are_pipes(call->fds, call->fd_count)) {
+        !are_pipe_ends(call->fds, call->fd_count)) {
         fdpass_close(call->fds, call->fd_count);
         return -EPROTO;
     }
@@ -319,6 +330,10 @@ int nest_input(struct nest *nest, uint64_t command, uint64_t offset, struct byte
     call.reply.size_bytes = 0;
     int r = nest_exchange(nest, request, NEST_INPUT_SIZE(data.size), &call, 0);
 
+    /* Of a whole request nothing before its offset is missing, and of a gap just that. */
+    if ((r == 0 && call.reply.size_bytes < offset) ||
+        (r == -ERANGE && call.reply.size_bytes >= offset))
+        return -EPROTO;
     if (r == 0 || r == -ERANGE)
         *ret_taken = call.reply.size_bytes;
     return r;

@@ -372,7 +372,9 @@ static int start(void **state)
     }
     faults = mmap(NULL, sizeof(*faults), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     close(fd);
-    if (faults == MAP_FAILED || setenv("CROWNEST_TEST_FAULTS", faults_path, 1) < 0) {
+    /* Whoever measures coverage names another build of it. */
+    if (faults == MAP_FAILED || setenv("CROWNEST_TEST_FAULTS", faults_path, 1) < 0 ||
+        setenv("CROWNEST_TEST_SANDBOXD", "tests/jail/sandboxd_faulty", 0) < 0) {
         return -1;
     }
     return fixture_start(state);

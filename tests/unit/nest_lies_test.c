@@ -6,117 +6,28 @@
 
 #include <cmocka.h>
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <pthread.h>
-#include <signal.h>
-#include <stdatomic.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "server/sandbox/nest.h"
+#include "tests/unit/liar.h"
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 #define FLOOD 2000
 
-struct liar {
-    struct loop *loop;
-    struct nest *nest;
-    int fd; /* nest-init's end */
-    atomic_int exits;
-    atomic_bool closed;
-    void (*lie)(struct liar *liar, const struct nest_request *request, int handed);
-    pthread_t thread;
-};
-
 static struct liar liar;
-
-static void on_exited(void *arg, const struct nest_reply *reply)
-{
-    (void)reply;
-    atomic_fetch_add(&((struct liar *)arg)->exits, 1);
-}
-
-static void on_closed(void *arg)
-{
-    atomic_store(&((struct liar *)arg)->closed, true);
-}
-
-static int count_descriptors(void)
-{
-    DIR *dir = opendir("/proc/self/fd");
-    int count = 0;
-
-    while (readdir(dir))
-        count++;
-    (void)closedir(dir);
-    return count;
-}
-
-/* Takes one request, and lies. */
-static void *play(void *arg)
-{
-    struct liar *l = arg;
-    struct nest_request request;
-    int fds[FDPASS_MAX] = {-1};
-    unsigned count = 0;
-    struct pollfd ready = {.fd = l->fd, .events = POLLIN};
-
-    (void)poll(&ready, 1, -1);
-    if (fdpass_receive(l->fd, &request, sizeof(request), fds, &count) > 0)
-        l->lie(l, &request, count > 0 ? fds[0] : -1);
-    fdpass_close(fds, count);
-    return NULL;
-}
-
-static void begin(void (*lie)(struct liar *, const struct nest_request *, int))
-{
-    struct nest_hooks hooks = {.exited = on_exited, .closed = on_closed, .arg = &liar};
-    int ends[2];
-
-    (void)signal(SIGPIPE, SIG_IGN);
-    liar = (struct liar){.lie = lie};
-    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
-    assert_int_equal(loop_new(&liar.loop), 0);
-    liar.fd = ends[1];
-    nest_new(liar.loop, ends[0], &hooks, &liar.nest);
-    assert_int_equal(pthread_create(&liar.thread, NULL, play, &liar), 0);
-}
-
-static void end(void)
-{
-    (void)pthread_join(liar.thread, NULL);
-    (void)close(liar.fd);
-    while (!atomic_load(&liar.closed))
-        (void)poll(NULL, 0, 1);
-    loop_stop(liar.loop);
-    nest_unref(liar.nest);
-    loop_free(liar.loop);
-}
-
-static struct nest_reply truth(const struct nest_request *request)
-{
-    return (struct nest_reply){
-        .version = NEST_WIRE_VERSION, .op = request->op, .serial = request->serial};
-}
-
-static void say(struct liar *l, const struct nest_reply *reply, size_t size, const int *fds,
-                unsigned count)
-{
-    (void)fdpass_send(l->fd, reply, size, fds, count);
-}
 
 /* --- lies of which each ends a request for a file --- */
 
 static void hand(struct liar *l, const struct nest_request *request, int fd, unsigned count)
 {
-    struct nest_reply reply = truth(request);
+    struct nest_reply reply = liar_truth(request);
     const int fds[FDPASS_MAX] = {fd, fd, fd, fd};
 
-    say(l, &reply, sizeof(reply), fds, count);
+    liar_say(l, &reply, sizeof(reply), fds, count);
     if (fd >= 0)
         (void)close(fd);
 }
@@ -175,71 +86,71 @@ static void a_datagram_socket(struct liar *l, const struct nest_request *request
 
 static void a_positive_error(struct liar *l, const struct nest_request *request, int handed)
 {
-    struct nest_reply reply = truth(request);
+    struct nest_reply reply = liar_truth(request);
 
     (void)handed;
     reply.error = 5;
-    say(l, &reply, sizeof(reply), NULL, 0);
+    liar_say(l, &reply, sizeof(reply), NULL, 0);
 }
 
 static void an_error_beyond_all_errors(struct liar *l, const struct nest_request *request,
                                        int handed)
 {
-    struct nest_reply reply = truth(request);
+    struct nest_reply reply = liar_truth(request);
 
     (void)handed;
     reply.error = INT32_MIN;
-    say(l, &reply, sizeof(reply), NULL, 0);
+    liar_say(l, &reply, sizeof(reply), NULL, 0);
 }
 
 static void an_error_with_descriptors(struct liar *l, const struct nest_request *request,
                                       int handed)
 {
-    struct nest_reply reply = truth(request);
+    struct nest_reply reply = liar_truth(request);
     int fd = open("/dev/null", O_RDONLY);
 
     (void)handed;
     reply.error = -ENOENT;
-    say(l, &reply, sizeof(reply), &fd, 1);
+    liar_say(l, &reply, sizeof(reply), &fd, 1);
     (void)close(fd);
 }
 
 static void a_short_reply(struct liar *l, const struct nest_request *request, int handed)
 {
-    struct nest_reply reply = truth(request);
+    struct nest_reply reply = liar_truth(request);
 
     (void)handed;
-    say(l, &reply, sizeof(reply) - 1, NULL, 0);
+    liar_say(l, &reply, sizeof(reply) - 1, NULL, 0);
 }
 
 static void a_short_reply_with_descriptors(struct liar *l, const struct nest_request *request,
                                            int handed)
 {
-    struct nest_reply reply = truth(request);
+    struct nest_reply reply = liar_truth(request);
     int fd = open("/dev/null", O_RDONLY);
     const int fds[4] = {fd, fd, fd, fd};
 
     (void)handed;
-    say(l, &reply, 1, fds, 4);
+    liar_say(l, &reply, 1, fds, 4);
     (void)close(fd);
 }
 
 static void an_empty_message_with_descriptors(struct liar *l, const struct nest_request *request,
                                               int handed)
 {
-    struct nest_reply reply = truth(request);
+    struct nest_reply reply = liar_truth(request);
     int fd = open("/dev/null", O_RDONLY);
     const int fds[4] = {fd, fd, fd, fd};
 
     (void)handed;
-    say(l, &reply, 0, fds, 4);
+    liar_say(l, &reply, 0, fds, 4);
     (void)close(fd);
 }
 
 static void a_long_reply(struct liar *l, const struct nest_request *request, int handed)
 {
     char data[sizeof(struct nest_reply) * 2] = {0};
-    struct nest_reply reply = truth(request);
+    struct nest_reply reply = liar_truth(request);
 
     (void)handed;
     memcpy(data, &reply, sizeof(reply));
@@ -248,33 +159,33 @@ static void a_long_reply(struct liar *l, const struct nest_request *request, int
 
 static void another_version(struct liar *l, const struct nest_request *request, int handed)
 {
-    struct nest_reply reply = truth(request);
+    struct nest_reply reply = liar_truth(request);
 
     (void)handed;
     reply.version++;
-    say(l, &reply, sizeof(reply), NULL, 0);
+    liar_say(l, &reply, sizeof(reply), NULL, 0);
 }
 
 /* What does not fit is dropped; the true answer, coming later, is taken. */
 static void others_first(struct liar *l, const struct nest_request *request, int handed)
 {
-    struct nest_reply reply = truth(request);
+    struct nest_reply reply = liar_truth(request);
     int fd = open("/dev/null", O_RDONLY);
 
     (void)handed;
     for (int i = 0; i < 100; i++) {
         reply.serial = request->serial + 1 + (uint64_t)i;
-        say(l, &reply, sizeof(reply), &fd, 1);
+        liar_say(l, &reply, sizeof(reply), &fd, 1);
         reply.serial = request->serial;
         reply.op = (uint32_t)i == request->op ? 0 : (uint32_t)i;
-        say(l, &reply, sizeof(reply), &fd, 1);
-        reply = truth(request);
+        liar_say(l, &reply, sizeof(reply), &fd, 1);
+        reply = liar_truth(request);
     }
     reply.error = -ENXIO;
-    say(l, &reply, sizeof(reply), NULL, 0);
+    liar_say(l, &reply, sizeof(reply), NULL, 0);
     /* Said twice: the second finds nobody. */
     reply.error = 0;
-    say(l, &reply, sizeof(reply), &fd, 1);
+    liar_say(l, &reply, sizeof(reply), &fd, 1);
     (void)close(fd);
 }
 
@@ -305,20 +216,20 @@ static const struct lie {
 static void is_refused(void **state)
 {
     const struct lie *lie = *state;
-    int before = count_descriptors();
+    int before = liar_count_descriptors();
 
     for (int connect = 0; connect < 2; connect++) {
         uint64_t size = 0;
         int fd = -1;
         int r;
 
-        begin(lie->tell);
+        liar_begin(&liar, lie->tell, 1);
         r = connect ? nest_connect(liar.nest, 80, &fd) : nest_read(liar.nest, "f", 0, &fd, &size);
         assert_int_equal(r, lie->expected);
         assert_int_equal(fd, -1);
-        end();
+        liar_end(&liar);
     }
-    assert_int_equal(count_descriptors(), before);
+    assert_int_equal(liar_count_descriptors(), before);
 }
 
 /* --- walks --- */
@@ -328,11 +239,11 @@ static void walk_with(struct liar *l, const struct nest_request *request, int ha
 {
     static const char name[NEST_PATH_MAX];
     struct nest_entry entry = {.name_bytes = name_bytes};
-    struct nest_reply reply = truth(request);
+    struct nest_reply reply = liar_truth(request);
 
     (void)!write(handed, &entry, sizeof(entry));
     (void)!write(handed, name, given);
-    say(l, &reply, sizeof(reply), NULL, 0);
+    liar_say(l, &reply, sizeof(reply), NULL, 0);
 }
 
 static void huge_name(struct liar *l, const struct nest_request *request, int handed)
@@ -357,10 +268,10 @@ static void half_a_name(struct liar *l, const struct nest_request *request, int 
 
 static void half_an_entry(struct liar *l, const struct nest_request *request, int handed)
 {
-    struct nest_reply reply = truth(request);
+    struct nest_reply reply = liar_truth(request);
 
     (void)!write(handed, &reply, sizeof(struct nest_entry) / 2);
-    say(l, &reply, sizeof(reply), NULL, 0);
+    liar_say(l, &reply, sizeof(reply), NULL, 0);
 }
 
 static bool visit(void *arg, const struct nest_entry *entry, struct bytes name)
@@ -375,18 +286,18 @@ static void a_walk_that_lies_is_refused(void **state)
 {
     static void (*const WALKS[])(struct liar *, const struct nest_request *, int) = {
         huge_name, name_just_too_long, empty_name, half_a_name, half_an_entry};
-    int before = count_descriptors();
+    int before = liar_count_descriptors();
 
     (void)state;
     for (size_t i = 0; i < COUNT(WALKS); i++) {
         int visits = 0;
 
-        begin(WALKS[i]);
+        liar_begin(&liar, WALKS[i], 1);
         assert_int_equal(nest_list(liar.nest, "/", visit, &visits), -EPROTO);
         assert_int_equal(visits, 0);
-        end();
+        liar_end(&liar);
     }
-    assert_int_equal(count_descriptors(), before);
+    assert_int_equal(liar_count_descriptors(), before);
 }
 
 /* --- floods --- */
@@ -406,7 +317,7 @@ static void exits_of_nobody(struct liar *l, const struct nest_request *request, 
             i--;
     }
     (void)close(fd);
-    reply = truth(request);
+    reply = liar_truth(request);
     reply.error = -ESRCH;
     struct pollfd room = {.fd = l->fd, .events = POLLOUT};
 
@@ -416,14 +327,14 @@ static void exits_of_nobody(struct liar *l, const struct nest_request *request, 
 
 static void a_flood_of_exits_delays_nothing_for_ever(void **state)
 {
-    int before = count_descriptors();
+    int before = liar_count_descriptors();
 
     (void)state;
-    begin(exits_of_nobody);
+    liar_begin(&liar, exits_of_nobody, 1);
     assert_int_equal(nest_kill(liar.nest, 1), -ESRCH);
     assert_int_equal(atomic_load(&liar.exits), FLOOD);
-    end();
-    assert_int_equal(count_descriptors(), before);
+    liar_end(&liar);
+    assert_int_equal(liar_count_descriptors(), before);
 }
 
 static void silence(struct liar *l, const struct nest_request *request, int handed)
@@ -436,9 +347,9 @@ static void silence(struct liar *l, const struct nest_request *request, int hand
 static void silence_has_an_end(void **state)
 {
     (void)state;
-    begin(silence);
+    liar_begin(&liar, silence, 1);
     assert_int_equal(nest_kill(liar.nest, 1), -ETIMEDOUT);
-    end();
+    liar_end(&liar);
 }
 
 int main(void)
