@@ -33,14 +33,12 @@ struct jail_pool {
     struct kind kinds[JAIL_POOL_KINDS_MAX];
 };
 
+/* All limits count, and none has padding behind it: they are part of a message. */
 static bool is_kind(const struct kind *kind, const uint8_t digest[SD_DIGEST_SIZE],
                     const struct sd_limits *limits)
 {
     return kind->asked_ms != 0 && memcmp(kind->template_digest, digest, SD_DIGEST_SIZE) == 0 &&
-           kind->limits.memory_bytes == limits->memory_bytes &&
-           kind->limits.disk_bytes == limits->disk_bytes &&
-           kind->limits.cpu_millis == limits->cpu_millis &&
-           kind->limits.max_processes == limits->max_processes;
+           memcmp(&kind->limits, limits, sizeof(*limits)) == 0;
 }
 
 static bool is_alive(const struct jail *jail)

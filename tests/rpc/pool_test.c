@@ -53,6 +53,7 @@ static void limits_are_those_that_were_asked_for(void **state)
 {
     struct crownest_client *client = service_of(state)->client;
     const uint64_t sizes[] = {8U << 20, 16U << 20};
+    const unsigned files[] = {128, 256};
 
     for (int i = 0; i < LIVES; i++) {
         Crownest__V1__CreateSandboxRequest request = CROWNEST__V1__CREATE_SANDBOX_REQUEST__INIT;
@@ -62,10 +63,12 @@ static void limits_are_those_that_were_asked_for(void **state)
         char line[128];
 
         resources.disk_bytes = sizes[i % 2];
+        resources.max_open_files = files[i / 2 % 2];
         request.resources = &resources;
         assert_done(crownest_sandbox_create(client, &request, NULL, &response, &error), &error);
-        (void)snprintf(line, sizeof(line), "test $(df --output=size -B1 / | tail -1) = %llu",
-                       (unsigned long long)sizes[i % 2]);
+        (void)snprintf(line, sizeof(line),
+                       "test $(df --output=size -B1 / | tail -1) = %llu && test $(ulimit -n) = %u",
+                       (unsigned long long)sizes[i % 2], files[i / 2 % 2]);
         step_do(client, response->sandbox->sandbox_id, line);
         step_kill(client, response->sandbox->sandbox_id);
         crownest__v1__create_sandbox_response__free_unpacked(response, NULL);
