@@ -1,10 +1,11 @@
-// Commands of a sandbox: run, start, follow, cancel.
+// Commands of a sandbox: run, start, follow, give input, signal, cancel.
 import { CollectWhen, CommandServiceService, type CommandSpec } from "./gen/crownest/v1/command.js";
 import { collectItems, type CollectItem } from "./artifacts.js";
 import { Canceller } from "./canceller.js";
 import { Collector, type CommandResult, type OutputOptions } from "./collector.js";
-import { abortError, CrowNestError } from "./errors.js";
+import { abortError, CrowNestError, InvalidArgumentError } from "./errors.js";
 import { follow, type FollowSource } from "./follow.js";
+import { CommandInput } from "./input.js";
 import { List, type ListOptions } from "./list.js";
 import { durationFromSeconds } from "./time.js";
 import { newRequestId, type RequestOptions, type Transport } from "./transport.js";
@@ -27,8 +28,23 @@ export interface StartOptions {
   collect?: (string | CollectItem)[];
   /** On exit code 0 by default (`"success"`), or however it ends (`"always"`). */
   collectWhen?: "success" | "always";
+  /**
+   * Gives it a controlling terminal, whose output all counts as stdout and whose TERM is
+   * `xterm-256color` unless `env` says otherwise; none by default.
+   */
+  terminal?: TerminalSize;
+  /** True: its input stays open for `input`. False by default: it is empty. */
+  stdin?: boolean;
   /** Under which id the service does this once; made by the SDK by default. */
   requestId?: string;
+}
+
+/** The size of a terminal in characters; 0 takes the default. */
+export interface TerminalSize {
+  /** 24 by default. */
+  rows?: number;
+  /** 80 by default. */
+  columns?: number;
 }
 
 /** How a command is started and followed. */
@@ -42,6 +58,40 @@ export interface LogsOptions {
   follow?: boolean;
   /** Ends the reading; the command goes on. */
   signal?: AbortSignal;
+}
+
+function terminalSize(size: TerminalSize): Required<TerminalSize> {
+  return { rows: size.rows ?? 0, columns: size.columns ?? 0 };
+}
+
+/** Linux's numbers, which are not those of every system that the SDK runs on. */
+const SIGNALS = {
+  SIGHUP: 1,
+  SIGINT: 2,
+  SIGQUIT: 3,
+  SIGABRT: 6,
+  SIGKILL: 9,
+  SIGUSR1: 10,
+  SIGUSR2: 12,
+  SIGPIPE: 13,
+  SIGALRM: 14,
+  SIGTERM: 15,
+  SIGCONT: 18,
+  SIGSTOP: 19,
+  SIGTSTP: 20,
+  SIGWINCH: 28,
+} as const;
+
+/** A signal by name, or by its number on Linux, 1 to 64. */
+export type SignalName = keyof typeof SIGNALS;
+
+function signalNumber(signal: SignalName | number): number {
+  const number: number | undefined = typeof signal === "number" ? signal : SIGNALS[signal];
+  if (number !== undefined) return number;
+  throw new InvalidArgumentError(`There is no signal "${signal}".`, {
+    code: "INVALID_ARGUMENT",
+    field: "signal",
+  });
 }
 
 /** The commands of one sandbox, also of one that has ended. */
@@ -142,6 +192,48 @@ export class Commands {
     );
   }
 
+  /**
+   * The input of a command that was started with `stdin`. `offset` is where to go on, in bytes; 0 by
+   * default, and what was written before is not written again.
+   */
+  input(commandId: string, options: { offset?: number } = {}): CommandInput {
+    return new CommandInput(this.#transport, commandId, options.offset ?? 0);
+  }
+
+  /**
+   * Sets the size of a command's terminal; its foreground processes get SIGWINCH. Errors:
+   * NotFoundError `COMMAND_NOT_FOUND`; PreconditionError `NOT_A_TERMINAL`, `COMMAND_NOT_RUNNING`.
+   */
+  async resize(
+    commandId: string,
+    size: TerminalSize,
+    options: RequestOptions = {},
+  ): Promise<Command> {
+    const request = { commandId, terminal: terminalSize(size) };
+    return toCommand(
+      (await this.#transport.unary(CommandServiceService.resize, request, options)).command,
+    );
+  }
+
+  /**
+   * Sends a signal, such as `SIGINT`, to every process of a command. Errors: InvalidArgumentError
+   * `SIGNAL_INVALID`; NotFoundError `COMMAND_NOT_FOUND`; PreconditionError `COMMAND_NOT_RUNNING`.
+   */
+  async signal(
+    commandId: string,
+    signal: SignalName | number,
+    options: RequestOptions & { requestId?: string } = {},
+  ): Promise<Command> {
+    const request = {
+      requestId: options.requestId ?? newRequestId(),
+      commandId,
+      signal: signalNumber(signal),
+    };
+    return toCommand(
+      (await this.#transport.unary(CommandServiceService.signal, request, options)).command,
+    );
+  }
+
   #spec(command: string | readonly string[], options: StartOptions): CommandSpec {
     return {
       sandboxId: this.#sandboxId,
@@ -153,6 +245,8 @@ export class Commands {
       timeout: durationFromSeconds(options.timeout, "timeout"),
       collect: collectItems(options.collect ?? []),
       collectWhen: options.collectWhen === "always" ? CollectWhen.ALWAYS : CollectWhen.UNSPECIFIED,
+      terminal: options.terminal && terminalSize(options.terminal),
+      keepStdin: options.stdin ?? false,
     };
   }
 

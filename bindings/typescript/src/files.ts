@@ -36,6 +36,10 @@ export interface Directory {
 
 const CHUNK_BYTES = 256 * 1024;
 
+function isWhole(data: FileData): data is string | Uint8Array {
+  return typeof data === "string" || data instanceof Uint8Array;
+}
+
 /**
  * The files of one sandbox. Paths are absolute or relative to `/workspace`, at most 4095 bytes,
  * without NUL and `..`.
@@ -98,6 +102,12 @@ export class Files {
       path,
       mode: options.mode ?? 0,
       makeParents: options.makeParents ?? false,
+      uploadId: "",
+      offset: 0,
+      // Not for a stream, whose size nobody knows before its end.
+      TotalBytes: isWhole(data)
+        ? ({ $case: "totalBytes", value: Buffer.byteLength(data) } as const)
+        : undefined,
     };
     const once = async () => {
       const { sizeBytes } = await this.#transport.upload(
@@ -110,7 +120,7 @@ export class Files {
       );
       return { sizeBytes };
     };
-    if (typeof data !== "string" && !(data instanceof Uint8Array)) return once();
+    if (!isWhole(data)) return once();
     const { signal, maxRetries } = options;
     return this.#transport.retrying({ signal, maxRetries, timeoutMs: Infinity }, once);
   }

@@ -1,6 +1,7 @@
 // Reads a command's stream over as many connections as it takes: nothing lost, nothing twice.
 import {
   CommandServiceService,
+  LogStream,
   type CommandEvent,
   type RunCommandRequest,
 } from "./gen/crownest/v1/command.js";
@@ -75,7 +76,14 @@ async function* open(
         })
       : transport.stream(
           CommandServiceService.streamLogs,
-          { commandId, offset, follow },
+          {
+            commandId,
+            offset,
+            follow,
+            stream: LogStream.UNSPECIFIED,
+            tailBytes: 0,
+            tailLines: 0,
+          },
           { signal, bounded: "none" },
         );
   for await (const { event } of responses) {

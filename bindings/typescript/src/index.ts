@@ -3,7 +3,15 @@ export { CrowNest, type CrowNestOptions } from "./client.js";
 export type { CreateSandboxOptions, ListSandboxesOptions, Sandboxes } from "./sandboxes.js";
 export { Sandbox } from "./sandbox.js";
 export type { CommandResult, OutputOptions } from "./collector.js";
-export type { Commands, LogsOptions, RunOptions, StartOptions } from "./commands.js";
+export type {
+  Commands,
+  LogsOptions,
+  RunOptions,
+  SignalName,
+  StartOptions,
+  TerminalSize,
+} from "./commands.js";
+export type { CommandInput } from "./input.js";
 export type { Directory, FileData, Files, ReadOptions, WriteOptions } from "./files.js";
 export { PREVIEW_TOKEN_HEADER, type CreatePreviewOptions, type Previews } from "./previews.js";
 export type { Artifacts, CollectItem, DownloadOptions } from "./artifacts.js";
@@ -28,6 +36,7 @@ export type {
   Resources,
   SandboxInfo,
   SandboxState,
+  SandboxStats,
   Template,
 } from "./types.js";
 export {

@@ -4,8 +4,15 @@ import { Artifacts } from "./artifacts.js";
 import { Commands } from "./commands.js";
 import { Files } from "./files.js";
 import { Previews } from "./previews.js";
-import type { RequestOptions, Transport } from "./transport.js";
-import { toSandboxInfo, type SandboxInfo } from "./types.js";
+import { durationFromSeconds } from "./time.js";
+import { newRequestId, type RequestOptions, type Transport } from "./transport.js";
+import {
+  required,
+  toSandboxInfo,
+  toSandboxStats,
+  type SandboxInfo,
+  type SandboxStats,
+} from "./types.js";
 
 // Node before 18.18 lacks the symbol that `await using` looks for.
 (Symbol as { asyncDispose?: symbol }).asyncDispose ??= Symbol("Symbol.asyncDispose");
@@ -47,6 +54,67 @@ export class Sandbox implements AsyncDisposable {
       (await this.#transport.unary(SandboxServiceService.get, { sandboxId }, options)).sandbox,
     );
     return this.#info;
+  }
+
+  /**
+   * Stops every process of the sandbox where it is; its TTL goes on. Errors: NotFoundError
+   * `SANDBOX_NOT_FOUND`; PreconditionError `SANDBOX_NOT_RUNNING`.
+   */
+  async pause(options: RequestOptions = {}): Promise<SandboxInfo> {
+    const { sandboxId } = this;
+    this.#info = toSandboxInfo(
+      (await this.#transport.unary(SandboxServiceService.pause, { sandboxId }, options)).sandbox,
+    );
+    return this.#info;
+  }
+
+  /** Lets the processes of a paused sandbox go on. Errors as `pause`. */
+  async resume(options: RequestOptions = {}): Promise<SandboxInfo> {
+    const { sandboxId } = this;
+    this.#info = toSandboxInfo(
+      (await this.#transport.unary(SandboxServiceService.resume, { sandboxId }, options)).sandbox,
+    );
+    return this.#info;
+  }
+
+  /**
+   * Changes how long the sandbox lives, in seconds from now, or replaces its labels; what is left
+   * out stays. Errors as `pause`, and InvalidArgumentError with the field.
+   */
+  async update(
+    change: { ttl?: number; labels?: Record<string, string> },
+    options: RequestOptions & { requestId?: string } = {},
+  ): Promise<SandboxInfo> {
+    const request = {
+      requestId: options.requestId ?? newRequestId(),
+      sandboxId: this.sandboxId,
+      ttl: durationFromSeconds(change.ttl, "ttl"),
+      replaceLabels: change.labels !== undefined,
+      labels: change.labels ?? {},
+    };
+    this.#info = toSandboxInfo(
+      (await this.#transport.unary(SandboxServiceService.update, request, options)).sandbox,
+    );
+    return this.#info;
+  }
+
+  /** Renews the sandbox's lease and returns when it runs out. Errors as `pause`, and `NO_LEASE`. */
+  async heartbeat(options: RequestOptions = {}): Promise<Date> {
+    const { sandboxId } = this;
+    const { leaseExpireTime } = await this.#transport.unary(
+      SandboxServiceService.heartbeat,
+      { sandboxId },
+      options,
+    );
+    return required(leaseExpireTime, "the lease's expire_time");
+  }
+
+  /** What the sandbox has used and uses now, and what keeps it alive. Errors as `pause`. */
+  async stats(options: RequestOptions = {}): Promise<SandboxStats> {
+    const { sandboxId } = this;
+    return toSandboxStats(
+      await this.#transport.unary(SandboxServiceService.stats, { sandboxId }, options),
+    );
   }
 
   /** Kills the sandbox and all that runs in it, and returns its tombstone; again changes nothing. */

@@ -18,13 +18,20 @@ export interface CreateSandboxOptions extends RequestOptions {
   labels?: Record<string, string>;
   /** Environment of every command in it; at most 256 variables and 64 KiB. */
   env?: Record<string, string>;
+  /**
+   * Seconds, 1 to 86400: it ends with `LEASE` when there was no `heartbeat` for so long; none by
+   * default.
+   */
+  lease?: number;
+  /** A living sandbox with whose end this one ends, with `PARENT`; none by default. */
+  parentSandboxId?: string;
   /** Under which id the service does this once; made by the SDK by default. */
   requestId?: string;
 }
 
 export interface ListSandboxesOptions extends ListOptions {
   /** Only those in this state; any by default. */
-  state?: "CREATING" | "RUNNING" | "KILLED" | "FAILED";
+  state?: "CREATING" | "RUNNING" | "PAUSED" | "KILLED" | "FAILED";
 }
 
 export class Sandboxes {
@@ -50,10 +57,16 @@ export class Sandboxes {
         cpuMillis: 0,
         maxProcesses: 0,
         diskBytes: 0,
+        diskInodes: 0,
+        ioBytesPerSec: 0,
+        maxOpenFiles: 0,
+        maxPtys: 0,
         ...resources,
       },
       labels: options.labels ?? {},
       env: options.env ?? {},
+      lease: durationFromSeconds(options.lease, "lease"),
+      parentSandboxId: options.parentSandboxId ?? "",
     };
     return this.#handle(
       await this.#transport.unary(SandboxServiceService.create, request, options),

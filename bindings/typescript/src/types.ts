@@ -13,10 +13,12 @@ import { InternalError } from "./errors.js";
 /** Takes strings besides those that this version knows, so that a newer service breaks nothing. */
 type Open<T extends string> = T | (string & {});
 
-/** `RUNNING` takes commands; `KILLED` ended as intended, `FAILED` did not. */
-export type SandboxState = Open<"CREATING" | "RUNNING" | "KILLED" | "FAILED">;
+/** `RUNNING` takes commands, `PAUSED` stands still; `KILLED` ended as intended, `FAILED` did not. */
+export type SandboxState = Open<"CREATING" | "RUNNING" | "PAUSED" | "KILLED" | "FAILED">;
 /** Why a sandbox ended. */
-export type EndCause = Open<"KILLED" | "TTL" | "CREATE_FAILED" | "INIT_DIED" | "HOST_LOST">;
+export type EndCause = Open<
+  "KILLED" | "TTL" | "CREATE_FAILED" | "INIT_DIED" | "HOST_LOST" | "LEASE" | "PARENT"
+>;
 /** Why a command ended. */
 export type ExitCause = Open<
   | "EXITED"
@@ -39,6 +41,20 @@ export interface Resources {
   maxProcesses: number;
   /** Bytes of the writable layer; 1 MiB to 64 GiB, 1 GiB by default. */
   diskBytes: number;
+  /**
+   * Files in the writable layer; 256 to 16 million, by default one for each 4 KiB of it, at most a
+   * million.
+   */
+  diskInodes: number;
+  /**
+   * Bytes a second read from the host's disks, and as many written; 1 MiB to 64 GiB, 256 MiB by
+   * default.
+   */
+  ioBytesPerSec: number;
+  /** Open files of one process; 64 to 65536, 4096 by default. */
+  maxOpenFiles: number;
+  /** Terminals at one time; 1 to 256, 64 by default. */
+  maxPtys: number;
 }
 
 /** A sandbox as the service describes it, living or ended. */
@@ -67,6 +83,32 @@ export interface SandboxInfo {
   labels: Record<string, string>;
   /** CPU time of everything that ran in it, in microseconds; 0 while it lives. */
   cpuUsec: number;
+  /** The most memory that it had, in bytes; 0 while it lives, or where the host does not say. */
+  memoryPeakBytes: number;
+  /** Seconds that it lives without a heartbeat; `null` for none. */
+  leaseSeconds: number | null;
+  /** The sandbox with which it ends; `null` for none. */
+  parentSandboxId: string | null;
+}
+
+/** What a living sandbox has used and uses now. */
+export interface SandboxStats {
+  /** CPU time of all that ran in it, in microseconds. */
+  cpuUsec: number;
+  /** Memory in use, in bytes; files of a writable layer in memory count. */
+  memoryBytes: number;
+  /** The most that it had, in bytes; 0 where the host does not say. */
+  memoryPeakBytes: number;
+  /** Processes and threads. */
+  processes: number;
+  /** Commands that run. */
+  commands: number;
+  /** Processes that the kernel has killed for want of memory. */
+  oomKills: number;
+  /** When its lease runs out unless it is renewed; `null` without one. */
+  leaseExpireTime: Date | null;
+  /** Why it is alive still, a line for each thing that keeps it. */
+  keptBy: string[];
 }
 
 /** What a command used. */
@@ -77,6 +119,8 @@ export interface CommandUsage {
   cpuUsec: number;
   /** The largest resident set of one of its processes, in bytes. */
   maxRssBytes: number;
+  /** The most memory that all its processes had together, in bytes; 0 where the host does not say. */
+  memoryPeakBytes: number;
 }
 
 /** A command as the service describes it, running or ended. */
@@ -98,6 +142,10 @@ export interface Command {
   exitCode: number | null;
   /** The number of the signal that ended it; `null` unless one did. */
   signal: number | null;
+  /** Whether it has a controlling terminal. */
+  terminal: boolean;
+  /** Whether it was started with an input to write to. */
+  stdin: boolean;
   /** Bytes of its log so far, of both streams. */
   logBytes: number;
   /** `null` while it runs. */
@@ -248,7 +296,14 @@ export function toSandboxInfo(message: sandbox.Sandbox | undefined): SandboxInfo
     endDetail: m.endDetail,
     labels: m.labels,
     cpuUsec: m.cpuUsec,
+    memoryPeakBytes: m.memoryPeakBytes,
+    leaseSeconds: m.lease ? durationToMs(m.lease) / 1000 : null,
+    parentSandboxId: m.parentSandboxId || null,
   };
+}
+
+export function toSandboxStats(m: sandbox.SandboxStatsResponse): SandboxStats {
+  return { ...m, leaseExpireTime: m.leaseExpireTime ?? null };
 }
 
 export function toCommand(message: command.Command | undefined): Command {
@@ -266,12 +321,15 @@ export function toCommand(message: command.Command | undefined): Command {
     exitCause,
     exitCode: exitCause === "EXITED" ? m.exitCode : null,
     signal: m.signal || null,
+    terminal: m.terminal,
+    stdin: m.keepStdin,
     logBytes: m.logBytes,
     usage: m.usage
       ? {
           wallSeconds: m.usage.wall ? durationToMs(m.usage.wall) / 1000 : 0,
           cpuUsec: m.usage.cpuUsec,
           maxRssBytes: m.usage.maxRssBytes,
+          memoryPeakBytes: m.usage.memoryPeakBytes,
         }
       : null,
   };

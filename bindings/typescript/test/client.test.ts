@@ -130,6 +130,8 @@ test("a command becomes the request that the contract asks for", async (t) => {
       { path: "a", name: "b" },
     ],
     collectWhen: CollectWhen.ALWAYS,
+    terminal: undefined,
+    keepStdin: false,
   });
   assert.deepEqual(specs[1].argv, ["ls", "-l"]);
   assert.equal(specs[1].shell, "");
@@ -138,7 +140,12 @@ test("a command becomes the request that the contract asks for", async (t) => {
   assert.equal(result.exitCause, "EXITED");
   assert.equal(result.exitCode, 2);
   assert.equal(result.signal, null);
-  assert.deepEqual(result.usage, { wallSeconds: 1.5, cpuUsec: 7, maxRssBytes: 8 });
+  assert.deepEqual(result.usage, {
+    wallSeconds: 1.5,
+    cpuUsec: 7,
+    maxRssBytes: 8,
+    memoryPeakBytes: 9,
+  });
   assert.equal(result.artifacts[0]?.artifactId, "art_1");
   assert.equal(command.exitCause, null);
   assert.equal(command.endTime, null);
@@ -197,6 +204,10 @@ test("create sends ttl in seconds, resources, labels and env", async (t) => {
     cpuMillis: 0,
     maxProcesses: 0,
     diskBytes: 0,
+    diskInodes: 0,
+    ioBytesPerSec: 0,
+    maxOpenFiles: 0,
+    maxPtys: 0,
   });
   assert.deepEqual(
     [request.template, request.labels, request.env],

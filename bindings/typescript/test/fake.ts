@@ -91,7 +91,16 @@ export function sandboxMessage(change: Partial<Sandbox> = {}): Sandbox {
     state: SandboxState.RUNNING,
     template: "python",
     templateDigest: "sha256:00",
-    resources: { memoryBytes: 1, cpuMillis: 2, maxProcesses: 3, diskBytes: 4 },
+    resources: {
+      memoryBytes: 1,
+      cpuMillis: 2,
+      maxProcesses: 3,
+      diskBytes: 4,
+      diskInodes: 5,
+      ioBytesPerSec: 6,
+      maxOpenFiles: 7,
+      maxPtys: 8,
+    },
     createTime: NOW,
     startTime: NOW,
     expireTime: NOW,
@@ -100,6 +109,9 @@ export function sandboxMessage(change: Partial<Sandbox> = {}): Sandbox {
     endDetail: "",
     labels: {},
     cpuUsec: 0,
+    memoryPeakBytes: 0,
+    lease: undefined,
+    parentSandboxId: "",
     ...change,
   };
 }
@@ -119,6 +131,8 @@ export function commandMessage(change: Partial<Command> = {}): Command {
     signal: 0,
     logBytes: 0,
     usage: undefined,
+    terminal: false,
+    keepStdin: false,
     ...change,
   };
 }
@@ -146,7 +160,7 @@ export function exited(change: Partial<Command> = {}): CommandEvent {
   const command = commandMessage({
     endTime: NOW,
     exitCause: ExitCause.EXITED,
-    usage: { wall: { seconds: 1, nanos: 500_000_000 }, cpuUsec: 7, maxRssBytes: 8 },
+    usage: { wall: { seconds: 1, nanos: 500_000_000 }, cpuUsec: 7, maxRssBytes: 8, memoryPeakBytes: 9 },
     ...change,
   });
   return {
