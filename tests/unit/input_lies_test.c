@@ -157,8 +157,8 @@ static void input_ends_in_time_whatever_was_taken(void **state)
         uint64_t taken;
         bool closed;
     } CASES[] = {
-        {all, OFFSET + BYTES, true},     {none, OFFSET, false},
-        {one_byte, OFFSET + 5, false},   {more_than_was_sent, OFFSET + BYTES + 1, true},
+        {all, OFFSET + BYTES, true},    {none, OFFSET, false},
+        {one_byte, OFFSET + 5, false},  {more_than_was_sent, OFFSET + BYTES + 1, true},
         {beyond_all, UINT64_MAX, true},
     };
     struct command_input_result result;
