@@ -31,7 +31,30 @@ static void print_sandbox(const ProtobufCMessage *item)
                      sizeof("END_CAUSE_") - 1));
 }
 
-/* context: bool, whether ended ones count, too. */
+struct choice {
+    bool all; /* ended ones, too */
+    bool why; /* with what keeps them alive */
+};
+
+/* What keeps it alive, below its row. One that has just ended has nothing that does. */
+static void print_why(struct list *list, const Crownest__V1__Sandbox *sandbox)
+{
+    Crownest__V1__SandboxStatsRequest request = CROWNEST__V1__SANDBOX_STATS_REQUEST__INIT;
+    Crownest__V1__SandboxStatsResponse *stats;
+    struct crownest_error error;
+
+    request.sandbox_id = sandbox->sandbox_id;
+    if (crownest_sandbox_stats(list->client, &request, NULL, &stats, &error))
+        return;
+    for (size_t i = 0; i < stats->n_kept_by; i++) {
+        (void)fputs("    ", stdout);
+        text_print(stats->kept_by[i], stdout);
+        putchar('\n');
+    }
+    crownest__v1__sandbox_stats_response__free_unpacked(stats, NULL);
+}
+
+/* context: a struct choice. */
 static int fetch_sandboxes(struct list *list, const char *page_token, char **ret_next,
                            struct crownest_error *ret_error)
 {
@@ -39,13 +62,18 @@ static int fetch_sandboxes(struct list *list, const char *page_token, char **ret
     Crownest__V1__ListSandboxesResponse *page;
 
     request.page_token = (char *)page_token;
-    if (!*(const bool *)list->context)
+    const struct choice *choice = list->context;
+
+    if (!choice->all)
         request.state = CROWNEST__V1__SANDBOX_STATE__SANDBOX_STATE_RUNNING;
     int result = crownest_sandbox_list(list->client, &request, NULL, &page, ret_error);
     if (result)
         return result;
-    for (size_t i = 0; i < page->n_sandboxes; i++)
+    for (size_t i = 0; i < page->n_sandboxes; i++) {
         list_item(list, &page->sandboxes[i]->base);
+        if (choice->why && !page->sandboxes[i]->end_time)
+            print_why(list, page->sandboxes[i]);
+    }
     *ret_next = list_next(page->next_page_token);
     crownest__v1__list_sandboxes_response__free_unpacked(page, NULL);
     return 0;
@@ -104,13 +132,17 @@ static int ps_run(const struct command *command, int argc, char **argv)
 {
     struct connect_flags connect = {0};
     bool as_json = false;
-    bool all = false;
+    struct choice choice = {0};
     const struct flag flags[] = {
         {.name = "all",
          .letter = 'a',
          .kind = FLAG_SWITCH,
-         .value = &all,
+         .value = &choice.all,
          .help = "ended sandboxes, too"},
+        {.name = "why",
+         .kind = FLAG_SWITCH,
+         .value = &choice.why,
+         .help = "with what keeps each alive"},
         {.name = "json", .kind = FLAG_SWITCH, .value = &as_json, .help = "print them as JSON"},
         CONNECT_FLAGS(&connect),
     };
@@ -120,7 +152,7 @@ static int ps_run(const struct command *command, int argc, char **argv)
                    "    ENDS                  CAUSE\n",
         .print_row = print_sandbox,
         .fetch = fetch_sandboxes,
-        .context = &all,
+        .context = &choice,
     };
     int first;
     enum flags_result parsed = FLAGS_PARSE(command, flags, argc, argv, &first);
@@ -129,6 +161,8 @@ static int ps_run(const struct command *command, int argc, char **argv)
         return parsed == FLAGS_HELP ? EXIT_OK : EXIT_USAGE;
     if (argc - first > 1)
         return flags_mistake(command, "takes one sandbox at most");
+    if (choice.why && (as_json || argc > first))
+        return flags_mistake(command, "takes --why for a table of sandboxes only");
     if (argc > first) {
         list.heading = "COMMAND                         STATE           STARTED                "
                        "LOG BYTES  ARGV\n";

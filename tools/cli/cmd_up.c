@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "server/util/cleanup.h"
+#include "server/util/clock.h"
 #include "tools/cli/daemon.h"
 #include "tools/cli/flags.h"
 #include "tools/cli/instance.h"
@@ -19,6 +20,9 @@
 /* The server drains its calls; sandboxd kills every sandbox. */
 #define SERVER_STOP_MS 40000
 #define SANDBOXD_STOP_MS 60000
+/* More deaths than this within this time are not an accident. */
+#define DEATHS_MAX 5
+#define DEATHS_MS 60000
 
 struct up_flags {
     const char *data;
@@ -36,6 +40,8 @@ struct up {
     struct daemon sandboxd;
     struct daemon server;
     int signals;
+    unsigned deaths; /* of daemons, since then */
+    uint64_t deaths_since_ms;
 };
 
 static int fail(const struct err *err)
@@ -192,23 +198,57 @@ static bool report_death(struct daemon *daemon)
     return true;
 }
 
-/* Waits for a signal or the death of a daemon, then stops what runs. */
-static int supervise(struct up *up)
+static void await_change(const struct up *up, bool *ret_asked_to_stop)
 {
     struct pollfd polls[3] = {{.fd = up->signals, .events = POLLIN},
                               {.fd = up->sandboxd.pidfd, .events = POLLIN},
                               {.fd = up->server.pidfd, .events = POLLIN}};
-    bool died = false;
 
     while (poll(polls, 3, -1) < 0)
         continue;
-    if (!polls[0].revents) {
-        died = report_death(&up->sandboxd);
-        died = report_death(&up->server) || died;
+    *ret_asked_to_stop = polls[0].revents != 0;
+}
+
+/* Whether it was worth it: not for a daemon that dies again and again. */
+static bool start_again(struct up *up)
+{
+    struct err err = {0};
+    uint64_t now = clock_monotonic_ms();
+    bool sandboxd_died = report_death(&up->sandboxd);
+    bool server_died = report_death(&up->server);
+
+    if (now - up->deaths_since_ms > DEATHS_MS) {
+        up->deaths_since_ms = now;
+        up->deaths = 0;
+    }
+    up->deaths += (unsigned)sandboxd_died + (unsigned)server_died;
+    if (up->deaths > DEATHS_MAX)
+        return false;
+    int result = sandboxd_died ? start_sandboxd(up, &err) : 0;
+    if (!result && server_died)
+        result = start_server(up, &err);
+    if (result)
+        (void)fail(&err);
+    return !result;
+}
+
+/*
+ * Until a signal comes. A daemon that dies is started again, and takes over the sandboxes that the
+ * one before it left.
+ */
+static int supervise(struct up *up)
+{
+    bool good = true;
+    bool asked_to_stop = false;
+
+    while (good && !asked_to_stop) {
+        await_change(up, &asked_to_stop);
+        if (!asked_to_stop)
+            good = start_again(up);
     }
     bool clean = stop_both(up);
     fprintf(stderr, "crownest up: stopped\n");
-    return clean && !died ? EXIT_OK : EXIT_FAILED;
+    return clean && good ? EXIT_OK : EXIT_FAILED;
 }
 
 /* Tells the process that waits in detach(), and lets go of its terminal. */

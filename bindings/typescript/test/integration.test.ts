@@ -1,6 +1,7 @@
 // The SDK against a real service, when CROWNEST_URL and CROWNEST_API_KEY name one.
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
 import { connect as dial, createServer, type AddressInfo, type Socket } from "node:net";
 import { test, type TestContext } from "node:test";
 import {
@@ -350,3 +351,29 @@ test("a sandbox is paused, resumed, kept alive, and says why it lives", options,
   while ((await child.refresh()).endCause === null) await new Promise((r) => setTimeout(r, 50));
   assert.equal(child.info.endCause, "PARENT");
 });
+
+for (const daemons of [["crownestd"], ["sandboxd"], ["crownestd", "sandboxd"]]) {
+  const runDir = process.env.CROWNEST_RUN_DIR;
+  const skip = options.skip || (!runDir && "needs CROWNEST_RUN_DIR, where the daemons' pids are");
+  test(`a run goes on while ${daemons.join(" and ")} die`, { ...options, skip }, async (t) => {
+    const client = connect(t);
+    await using sandbox = await client.sandboxes.create({ template: "base" });
+    let killed = false;
+    const result = await sandbox.commands.run(
+      "i=0; while [ $i -lt 40 ]; do echo $i; i=$((i+1)); sleep 0.05; done; exit 7",
+      {
+        onStdout: (data) => {
+          if (killed || !data.includes("10")) return;
+          killed = true;
+          for (const name of daemons)
+            process.kill(Number(readFileSync(`${runDir}/${name}.pid`, "utf8")), "SIGKILL");
+        },
+      },
+    );
+    assert.ok(killed);
+    assert.equal(result.exitCode, 7);
+    assert.equal(result.stdout, Array.from({ length: 40 }, (_, i) => `${i}\n`).join(""));
+    assert.equal((await sandbox.refresh()).state, "RUNNING");
+    assert.equal((await sandbox.commands.run("echo again")).stdout, "again\n");
+  });
+}
