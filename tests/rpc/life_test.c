@@ -131,7 +131,8 @@ static void a_paused_sandbox_stands_still(void **state)
     uint64_t before = cpu_of(client, id);
 
     rest_ms(300);
-    assert_int_equal(cpu_of(client, id), before);
+    /* What the loop had before it stopped is booked when its processor next takes on another. */
+    assert_in_range(cpu_of(client, id), before, before + 10000);
     /* Nothing new either. */
     Crownest__V1__CommandSpec spec = step_shell(id, "true");
 
