@@ -65,6 +65,9 @@ test("text, bytes, streams and nothing are written whole", async (t) => {
     path: "b",
     mode: 0o755,
     makeParents: true,
+    uploadId: "",
+    offset: 0,
+    TotalBytes: { $case: "totalBytes", value: big.length },
   });
   assert.deepEqual(seen[1]?.bytes, big);
   assert.ok(Math.max(...(seen[1]?.chunks ?? [])) <= 256 * 1024);
