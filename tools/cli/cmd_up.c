@@ -21,7 +21,7 @@
 #define SERVER_STOP_MS 40000
 #define SANDBOXD_STOP_MS 60000
 /* More deaths than this within this time are not an accident. */
-#define DEATHS_MAX 5
+#define DEATHS_MAX 20
 #define DEATHS_MS 60000
 
 struct up_flags {
@@ -209,27 +209,43 @@ static void await_change(const struct up *up, bool *ret_asked_to_stop)
     *ret_asked_to_stop = polls[0].revents != 0;
 }
 
-/* Whether it was worth it: not for a daemon that dies again and again. */
-static bool start_again(struct up *up)
+/* Counts the daemons that died; false when it is no accident. */
+static bool count_deaths(struct up *up, unsigned deaths)
 {
-    struct err err = {0};
     uint64_t now = clock_monotonic_ms();
-    bool sandboxd_died = report_death(&up->sandboxd);
-    bool server_died = report_death(&up->server);
 
     if (now - up->deaths_since_ms > DEATHS_MS) {
         up->deaths_since_ms = now;
         up->deaths = 0;
     }
-    up->deaths += (unsigned)sandboxd_died + (unsigned)server_died;
-    if (up->deaths > DEATHS_MAX)
-        return false;
-    int result = sandboxd_died ? start_sandboxd(up, &err) : 0;
-    if (!result && server_died)
-        result = start_server(up, &err);
-    if (result)
-        (void)fail(&err);
-    return !result;
+    up->deaths += deaths;
+    return up->deaths <= DEATHS_MAX;
+}
+
+/*
+ * Starts what died. The other one may die meanwhile, and with it the one that is just starting, so
+ * that a start that fails is one more death.
+ */
+static bool start_again(struct up *up)
+{
+    struct err err = {0};
+    struct pollfd signals = {.fd = up->signals, .events = POLLIN};
+    bool started = false;
+
+    while (!started && poll(&signals, 1, 0) == 0) {
+        bool sandboxd_died = report_death(&up->sandboxd);
+        bool server_died = report_death(&up->server);
+
+        if (!count_deaths(up, (unsigned)sandboxd_died + (unsigned)server_died))
+            return false;
+        started = (up->sandboxd.pid || !start_sandboxd(up, &err)) &&
+                  (up->server.pid || !start_server(up, &err));
+        if (!started) {
+            (void)fail(&err);
+            up->deaths++;
+        }
+    }
+    return true;
 }
 
 /*
