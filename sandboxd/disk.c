@@ -15,19 +15,24 @@
 static char disks[DISK_MAX][DISK_NAME_SIZE];
 static size_t count;
 
-/* File systems like btrfs give their files a device number that no disk has; the mount names it. */
-static bool find_source(dev_t device, char *ret_source, size_t size)
+/*
+ * File systems like btrfs give their files a device number that no disk has, nor the mount, which
+ * is therefore found by its own id; it names the disk.
+ */
+static bool find_source(const char *path, char *ret_source, size_t size)
 {
-    char wanted[DISK_NAME_SIZE];
+    struct statx st;
+    unsigned long long id;
     char line[PATH_MAX];
     bool found = false;
-    (void)snprintf(wanted, sizeof(wanted), " %u:%u ", major(device), minor(device));
+    if (statx(AT_FDCWD, path, 0, STATX_MNT_ID, &st) < 0) {
+        return false;
+    }
     FILE *mounts = fopen("/proc/self/mountinfo", "re");
     while (mounts != NULL && !found && fgets(line, sizeof(line), mounts) != NULL) {
-        char *at = strstr(line, wanted);
-        char *rest = at == NULL ? NULL : strstr(at, " - ");
-        found = rest != NULL && sscanf(rest, " - %*s %255s", ret_source) == 1 &&
-                strlen(ret_source) < size;
+        char *rest = strstr(line, " - ");
+        found = rest != NULL && sscanf(line, "%llu ", &id) == 1 && id == st.stx_mnt_id &&
+                sscanf(rest, " - %*s %255s", ret_source) == 1 && strlen(ret_source) < size;
     }
     if (mounts != NULL) {
         (void)fclose(mounts);
@@ -62,7 +67,7 @@ int disk_add(const char *path, struct sd_err *err)
     }
     dev_t device = st.st_dev;
     if (major(device) == 0) {
-        if (!find_source(device, source, sizeof(source)) || stat(source, &st) < 0 ||
+        if (!find_source(path, source, sizeof(source)) || stat(source, &st) < 0 ||
             !S_ISBLK(st.st_mode)) {
             return 0;
         }

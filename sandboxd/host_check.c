@@ -15,6 +15,7 @@
 #include "sandboxd/caps.h"
 #include "sandboxd/cgroup.h"
 #include "sandboxd/io.h"
+#include "sandboxd/volume.h"
 
 struct check {
     const char *name;
@@ -189,9 +190,25 @@ static const struct check CHECKS[] = {
      "sysctl vm.unprivileged_userfaultfd=0"},
 };
 
-int host_check_print(void)
+static int print_layer(const char *volume)
 {
-    int missing = 0;
+    struct sd_err err = {0};
+    if (volume == NULL) {
+        printf("ok       writable layer: tmpfs charged to memory\n");
+        return 0;
+    }
+    if (volume_check(volume, &err) == 0) {
+        printf("ok       writable layer: btrfs subvolume with qgroup at %s\n", volume);
+        return 0;
+    }
+    printf("missing  writable layer: %s: %s: name a directory on btrfs, or none\n", err.detail,
+           strerror(-err.code));
+    return 1;
+}
+
+int host_check_print(const char *volume)
+{
+    int missing = print_layer(volume);
     for (size_t i = 0; i < sizeof(CHECKS) / sizeof(CHECKS[0]); i++) {
         const struct check *c = &CHECKS[i];
         if (c->passes()) {

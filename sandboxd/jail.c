@@ -23,6 +23,7 @@
 #include "sandboxd/proc.h"
 #include "sandboxd/rlimits.h"
 #include "sandboxd/userns.h"
+#include "sandboxd/volume.h"
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 /* The same for all: a jail is built before it is known which sandbox will live in it. */
@@ -32,6 +33,7 @@
 
 struct build {
     const struct jail_spec *spec;
+    int volume;   /* the layer's, or -1 */
     int cgroup;   /* crownest/<id> of the v2 tree, delegated to nest-init */
     int control;  /* the server's connection to nest-init */
     int listener; /* nest-init's end */
@@ -204,6 +206,15 @@ static _Noreturn void child_main(struct build *b)
 
 /* --- the builder --- */
 
+/*
+ * Before it is in the sandbox's groups: a sandbox that may use next to nothing must not be what
+ * holds up a change that all layers on the volume wait for.
+ */
+static int build_volume(struct build *b, struct sd_err *err)
+{
+    return volume_create(b->spec->id, b->spec->limits.disk_bytes, &b->volume, err);
+}
+
 static int build_cgroups(struct build *b, struct sd_err *err)
 {
     const struct jail_spec *spec = b->spec;
@@ -273,7 +284,9 @@ static int build_layer(struct build *b, struct sd_err *err)
     struct mounts_layer layer = {
         .disk_bytes = b->spec->limits.disk_bytes,
         .inodes = b->spec->limits.disk_inodes,
+        .shm_bytes = b->spec->limits.memory_bytes / 2,
         .base = b->spec->base,
+        .volume = b->volume,
     };
     return mounts_writable_layer(&layer, err);
 }
@@ -315,16 +328,21 @@ static int build_start(struct build *b, struct sd_err *err)
 }
 
 static const struct step BUILD_STEPS[] = {
-    {"cgroup", build_cgroups}, {"sockets", build_sockets},      {"stage", build_namespace},
-    {"clone", build_clone},    {"cgroup-settle", build_settle}, {"userns", build_userns},
-    {"layer", build_layer},    {"template", build_template},    {"overlay", build_overlay},
-    {"dev", build_dev},        {"start", build_start},
+    {"volume", build_volume},   {"cgroup", build_cgroups}, {"sockets", build_sockets},
+    {"stage", build_namespace}, {"clone", build_clone},    {"cgroup-settle", build_settle},
+    {"userns", build_userns},   {"layer", build_layer},    {"template", build_template},
+    {"overlay", build_overlay}, {"dev", build_dev},        {"start", build_start},
 };
 
 int jail_build(const struct jail_spec *spec, struct jail *ret_jail, struct sd_err *err)
 {
-    struct build b = {
-        .spec = spec, .cgroup = -1, .control = -1, .listener = -1, .sync = {-1, -1}, .pidfd = -1};
+    struct build b = {.spec = spec,
+                      .volume = -1,
+                      .cgroup = -1,
+                      .control = -1,
+                      .listener = -1,
+                      .sync = {-1, -1},
+                      .pidfd = -1};
     int error = run_steps(BUILD_STEPS, COUNT(BUILD_STEPS), &b, err);
     if (error < 0) {
         return error; /* the builder ends, and with it the child, which waits or has failed */

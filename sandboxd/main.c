@@ -32,6 +32,7 @@
 #include "sandboxd/requests.h"
 #include "sandboxd/seccomp.h"
 #include "sandboxd/server.h"
+#include "sandboxd/volume.h"
 
 #define MAX_EVENTS 64
 
@@ -39,6 +40,7 @@ struct options {
     const char *socket;
     const char *run_dir;
     const char *templates;
+    const char *volume; /* NULL: layers in memory */
     uid_t client_uid;
     int ready_fd;
     bool kill_on_exit;
@@ -55,8 +57,8 @@ static bool stopping;
 static int usage(void)
 {
     fprintf(stderr, "usage: sandboxd --socket PATH --run-dir DIR --templates DIR --client-uid UID\n"
-                    "                [--ready-fd N] [--kill-on-exit]\n"
-                    "       sandboxd --check-host\n");
+                    "                [--volume DIR] [--ready-fd N] [--kill-on-exit]\n"
+                    "       sandboxd --check-host [--volume DIR]\n");
     return 2;
 }
 
@@ -75,10 +77,15 @@ static bool parse_number(const char *text, unsigned long max, unsigned long *ret
 static bool parse(int argc, char **argv, struct options *ret_options)
 {
     static const struct option LONG[] = {
-        {"socket", required_argument, NULL, 's'},    {"run-dir", required_argument, NULL, 'r'},
-        {"templates", required_argument, NULL, 't'}, {"client-uid", required_argument, NULL, 'u'},
-        {"ready-fd", required_argument, NULL, 'f'},  {"kill-on-exit", no_argument, NULL, 'k'},
-        {"check-host", no_argument, NULL, 'c'},      {NULL, 0, NULL, 0},
+        {"socket", required_argument, NULL, 's'},
+        {"run-dir", required_argument, NULL, 'r'},
+        {"templates", required_argument, NULL, 't'},
+        {"client-uid", required_argument, NULL, 'u'},
+        {"ready-fd", required_argument, NULL, 'f'},
+        {"kill-on-exit", no_argument, NULL, 'k'},
+        {"check-host", no_argument, NULL, 'c'},
+        {"volume", required_argument, NULL, 'v'},
+        {NULL, 0, NULL, 0},
     };
     struct options o = {.ready_fd = -1, .client_uid = (uid_t)-1};
     unsigned long number;
@@ -111,6 +118,9 @@ static bool parse(int argc, char **argv, struct options *ret_options)
             break;
         case 'c':
             o.check_host = true;
+            break;
+        case 'v':
+            o.volume = optarg;
             break;
         default:
             return false;
@@ -177,6 +187,12 @@ static int prepare_parts(const struct options *o, struct lifecycle_config *confi
                          struct sd_err *err)
 {
     int error = disk_add(o->templates, err);
+    if (error == 0 && o->volume != NULL) {
+        error = volume_init(o->volume, err);
+    }
+    if (error == 0 && o->volume != NULL) {
+        error = disk_add(o->volume, err);
+    }
     if (error == 0) {
         error = cgroup_init(err);
     }
@@ -196,6 +212,11 @@ static int prepare_parts(const struct options *o, struct lifecycle_config *confi
         error = init_image_open(&config->init_image, err);
     }
     return error < 0 ? error : seccomp_compile(&config->seccomp_filter, err);
+}
+
+static bool is_known(const char id[SD_ID_SIZE])
+{
+    return sandbox_find(id) != NULL;
 }
 
 static int prepare(const struct options *o, struct lifecycle_config *config, struct sd_err *err)
@@ -221,6 +242,10 @@ static int prepare(const struct options *o, struct lifecycle_config *config, str
     error = inventory_each(lifecycle_take_over);
     if (error < 0) {
         return sd_err_set(err, -error, inventory_path);
+    }
+    error = volume_sweep(is_known, err);
+    if (error < 0) {
+        return error;
     }
     return server_listen(o->socket, o->client_uid, err);
 }
@@ -305,7 +330,7 @@ int main(int argc, char **argv)
         return usage();
     }
     if (options.check_host) {
-        return host_check_print() == 0 ? 0 : 1;
+        return host_check_print(options.volume) == 0 ? 0 : 1;
     }
     if (prepare(&options, &config, &err) < 0) {
         fprintf(stderr, "sandboxd: %s: %s\n", err.detail, strerror(-err.code));

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <sched.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -94,27 +95,51 @@ int mounts_attach(int mount, int dirfd, const char *target, struct sd_err *err)
     return 0;
 }
 
-int mounts_writable_layer(const struct mounts_layer *layer, struct sd_err *err)
+static int new_tmpfs(uint64_t bytes, uint64_t inodes, const char *mode, uid_t owner, int *ret_mount,
+                     struct sd_err *err)
 {
     char size[NUMBER_SIZE];
-    char inodes[NUMBER_SIZE];
-    (void)snprintf(size, sizeof(size), "%llu", (unsigned long long)layer->disk_bytes);
-    (void)snprintf(inodes, sizeof(inodes), "%llu", (unsigned long long)layer->inodes);
-    const char *const options[] = {"size", size, "nr_inodes", inodes, "mode", "0700", NULL};
-    io_cleanup_fd int mount = -1;
-    int error = mounts_new("tmpfs", options, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, &mount, err);
-    if (error < 0) {
-        return error;
-    }
+    char count[NUMBER_SIZE];
+    char id[NUMBER_SIZE];
+    (void)snprintf(size, sizeof(size), "%llu", (unsigned long long)bytes);
+    (void)snprintf(count, sizeof(count), "%llu", (unsigned long long)inodes);
+    (void)snprintf(id, sizeof(id), "%u", owner);
+    const char *const options[] = {"size", size, "nr_inodes", count, "mode", mode,
+                                   "uid",  id,   "gid",       id,    NULL};
+    return mounts_new("tmpfs", options, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, ret_mount, err);
+}
+
+static int make_layer_dirs(int mount, uid_t base, struct sd_err *err)
+{
     for (size_t i = 0; i < sizeof(LAYER_DIRS) / sizeof(LAYER_DIRS[0]); i++) {
         const struct layer_dir *d = &LAYER_DIRS[i];
-        uid_t owner = layer->base + d->inside_owner;
+        uid_t owner = base + d->inside_owner;
         if (mkdirat(mount, d->path, 0700) < 0 || fchownat(mount, d->path, owner, owner, 0) < 0 ||
             fchmodat(mount, d->path, d->mode, 0) < 0) {
             return sd_err_sys(err, d->path);
         }
     }
-    return mounts_attach(mount, AT_FDCWD, STAGE_UPPER, err);
+    return 0;
+}
+
+int mounts_writable_layer(const struct mounts_layer *layer, struct sd_err *err)
+{
+    bool on_volume = layer->volume >= 0;
+    io_cleanup_fd int tmpfs = -1;
+    int error = on_volume
+                    ? new_tmpfs(layer->shm_bytes, layer->inodes, "1777", layer->base, &tmpfs, err)
+                    : new_tmpfs(layer->disk_bytes, layer->inodes, "0700", 0, &tmpfs, err);
+    int mount = on_volume ? layer->volume : tmpfs;
+    if (error == 0) {
+        error = make_layer_dirs(mount, layer->base, err);
+    }
+    if (error == 0) {
+        error = mounts_attach(mount, AT_FDCWD, STAGE_UPPER, err);
+    }
+    if (error == 0 && on_volume) {
+        error = mounts_attach(tmpfs, AT_FDCWD, STAGE_UPPER "/shm", err);
+    }
+    return error;
 }
 
 int mounts_template(const char *image_root, int userns, struct sd_err *err)

@@ -22,7 +22,9 @@
 struct mounts_layer {
     uint64_t disk_bytes;
     uint64_t inodes;
-    uid_t base; /* the inside root's host uid */
+    uint64_t shm_bytes; /* of /dev/shm where that is no part of the layer */
+    uid_t base;         /* the inside root's host uid */
+    int volume;         /* where the layer is to be, see volume.h; -1: in a tmpfs */
 };
 
 /* Makes the stage's directories; once, at start. */
@@ -31,7 +33,10 @@ int mounts_make_stage(const char *path, struct sd_err *err);
 /* Gives the caller a private mount namespace in which nothing propagates. */
 int mounts_unshare(struct sd_err *err);
 
-/* Builder, working directory = stage: a tmpfs for all that the sandbox writes. */
+/*
+ * Builder, working directory = stage: where all goes that the sandbox writes. /dev/shm is a part of
+ * it if it is a tmpfs, or else a tmpfs of its own: it is memory to those who use it.
+ */
 int mounts_writable_layer(const struct mounts_layer *layer, struct sd_err *err);
 
 /* Builder: the template, its owners shifted into the range of userns. */

@@ -82,6 +82,8 @@ void server_on_listener(void)
 static void end_connection(struct connection *c)
 {
     loop_remove(c->fd);
+    /* A builder may have a copy of it, and be frozen with its sandbox. */
+    (void)shutdown(c->fd, SHUT_RDWR);
     close(c->fd);
     *c = (struct connection){0};
 }

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "sandboxd/io.h"
+#include "sandboxd/volume.h"
 
 /* Long enough for a loaded host; a process that outlives its SIGKILL so long hangs in the kernel.
  */
@@ -105,6 +106,11 @@ static int tear_down(const char *id, int pidfd, struct work_result *result)
         return sd_err_set(err, -error, "processes remain");
     }
     (void)cgroup_get_usage(id, &result->usage);
+    error = volume_remove(id);
+    if (error < 0) {
+        sd_err_step(err, "volume");
+        return sd_err_set(err, -error, "destroy the subvolume");
+    }
     error = remove_groups(id);
     if (error < 0) {
         sd_err_step(err, "cgroup");

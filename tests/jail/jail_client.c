@@ -100,7 +100,8 @@ static void exec_daemon(const struct jail_daemon *daemon, int ready)
     /* A test that aborts must not leave sandboxes behind. */
     (void)prctl(PR_SET_PDEATHSIG, SIGTERM);
     execl(binary(), "sandboxd", "--socket", daemon->socket_path, "--run-dir", run, "--templates",
-          templates(), "--client-uid", "0", "--ready-fd", number, "--kill-on-exit", (char *)NULL);
+          templates(), "--client-uid", "0", "--ready-fd", number, "--kill-on-exit",
+          daemon->volume != NULL ? "--volume" : NULL, daemon->volume, (char *)NULL);
     die(binary());
 }
 
@@ -129,15 +130,20 @@ static void launch(struct jail_daemon *daemon)
     }
 }
 
-void jail_start(struct jail_daemon *daemon)
+void jail_start_on(struct jail_daemon *daemon, const char *volume)
 {
-    *daemon = (struct jail_daemon){.socket = -1};
+    *daemon = (struct jail_daemon){.socket = -1, .volume = volume};
     (void)snprintf(daemon->dir, sizeof(daemon->dir), "/run/crownest-test-XXXXXX");
     if (mkdtemp(daemon->dir) == NULL || !read_digest(daemon->digest)) {
         die("set up");
     }
     (void)snprintf(daemon->socket_path, sizeof(daemon->socket_path), "%s/socket", daemon->dir);
     launch(daemon);
+}
+
+void jail_start(struct jail_daemon *daemon)
+{
+    jail_start_on(daemon, getenv("CROWNEST_TEST_VOLUME"));
 }
 
 void jail_crash(struct jail_daemon *daemon)

@@ -21,6 +21,7 @@ struct jail_daemon {
     int socket;
     uint64_t serial;
     uint8_t digest[SD_DIGEST_SIZE]; /* of the template "base" */
+    const char *volume;             /* NULL: layers in memory */
 };
 
 /* A sandbox that this client made. */
@@ -50,7 +51,12 @@ struct jail_run {
 /* NULL, or what this host lacks for these tests. */
 const char *jail_missing(void);
 
-/* Starts sandboxd for client_uid and greets it; jail_stop ends it and checks that it went well. */
+/*
+ * Starts sandboxd for client_uid and greets it; jail_stop ends it and checks that it went well. Its
+ * layers are on the volume, which stays the caller's, or else on the one that CROWNEST_TEST_VOLUME
+ * names, or else in memory.
+ */
+void jail_start_on(struct jail_daemon *daemon, const char *volume);
 void jail_start(struct jail_daemon *daemon);
 /* Kills it without a warning; starts another in the same directory; both. */
 void jail_crash(struct jail_daemon *daemon);

@@ -213,6 +213,7 @@ const struct check checks[] = {
     {"templates", check_templates},
     {"address", check_listen},
     {"disk", check_disk},
+    {"layer", check_layer},
 };
 
 const size_t check_count = sizeof(checks) / sizeof(checks[0]);

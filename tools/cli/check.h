@@ -28,6 +28,7 @@ struct check_context {
     const char *listen;
     const char *user;
     const char *bin_dir; /* NULL: next to this program */
+    const char *volume;  /* NULL: none */
 };
 
 struct check {
@@ -53,4 +54,5 @@ void check_binaries(const struct check_context *context, struct check_result *re
 void check_templates(const struct check_context *context, struct check_result *result);
 void check_listen(const struct check_context *context, struct check_result *result);
 void check_disk(const struct check_context *context, struct check_result *result);
+void check_layer(const struct check_context *context, struct check_result *result);
 void check_memory(const struct check_context *context, struct check_result *result);

@@ -1,6 +1,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <linux/magic.h>
 #include <netdb.h>
 #include <pwd.h>
 #include <stdio.h>
@@ -8,6 +9,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/statvfs.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "server/util/cleanup.h"
@@ -160,6 +162,23 @@ void check_disk(const struct check_context *context, struct check_result *result
                   "%" PRIu64 " MiB free for %.120s", free_mib, context->data);
     else
         check_set(result, CHECK_OK, "", "%" PRIu64 " MiB free for %.120s", free_mib, context->data);
+}
+
+/* Where sandboxes write, and what bounds them there. */
+void check_layer(const struct check_context *context, struct check_result *result)
+{
+    static const char remedy[] = "mount a btrfs there, name a directory on one, or none";
+    struct statfs info;
+
+    if (!context->volume)
+        check_set(result, CHECK_OK, "", "writable layer: tmpfs charged to memory");
+    else if (statfs(context->volume, &info))
+        check_set(result, CHECK_FAIL, remedy, "%.120s: %s", context->volume, strerror(errno));
+    else if (info.f_type != BTRFS_SUPER_MAGIC)
+        check_set(result, CHECK_FAIL, remedy, "%.120s is not on btrfs", context->volume);
+    else
+        check_set(result, CHECK_OK, "", "writable layer: btrfs subvolume with qgroup at %.120s",
+                  context->volume);
 }
 
 void check_memory(const struct check_context *context, struct check_result *result)

@@ -66,6 +66,7 @@ static int doctor_run(const struct command *command, int argc, char **argv)
         {"listen", 0, FLAG_TEXT, &context.listen, "HOST:PORT", "as for up", 0},
         {"user", 0, FLAG_TEXT, &context.user, "USER", "as for up", 0},
         {"bin-dir", 0, FLAG_TEXT, &context.bin_dir, "DIR", "as for up", 0},
+        {"volume", 0, FLAG_TEXT, &context.volume, "DIR", "as for up", 0},
         {"json", 0, FLAG_SWITCH, &as_json, NULL, "print the findings as JSON", 0},
     };
     int first;

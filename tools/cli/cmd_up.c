@@ -1,5 +1,6 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -31,6 +32,7 @@ struct up_flags {
     const char *preview_domain;
     const char *user;
     const char *bin_dir;
+    const char *volume; /* NULL: none */
     bool detach;
 };
 
@@ -140,7 +142,8 @@ static int start_sandboxd(struct up *up, struct err *err)
         .args = {"sandboxd", "--socket", layout_path(up->layout.run, "sandboxd.sock", socket),
                  "--run-dir", layout_path(up->layout.run, "sandboxd", run_dir), "--templates",
                  layout_path(up->layout.data, "templates", templates), "--client-uid", uid,
-                 "--kill-on-exit", "--ready-fd", "3"},
+                 "--kill-on-exit", "--ready-fd", "3", up->flags->volume ? "--volume" : NULL,
+                 up->flags->volume},
     };
     return start(up, &spec, "sandboxd.log", "sandboxd.pid", &up->sandboxd, err);
 }
@@ -368,10 +371,13 @@ static int up_run(const struct command *command, int argc, char **argv)
         {"user", 0, FLAG_TEXT, &values.user, "USER", "the server's user (crownest)", 0},
         {"bin-dir", 0, FLAG_TEXT, &values.bin_dir, "DIR",
          "where crownestd and sandboxd are (next to crownest)", 0},
+        {"volume", 0, FLAG_TEXT, &values.volume, "DIR",
+         "what sandboxes write goes to this btrfs (to memory)", 0},
         {"detach", 0, FLAG_SWITCH, &values.detach, NULL, "return when both are ready", 0},
     };
     struct up up = {.flags = &values, .sandboxd = DAEMON_NONE, .server = DAEMON_NONE};
     struct err err = {0};
+    char volume[PATH_MAX];
     int first;
     enum flags_result parsed = FLAGS_PARSE(command, flags, argc, argv, &first);
 
@@ -381,6 +387,13 @@ static int up_run(const struct command *command, int argc, char **argv)
         return flags_mistake(command, "takes no operands");
     if (geteuid())
         return flags_mistake(command, "needs root: sandboxd builds jails");
+    /* sandboxd has another working directory. */
+    if (values.volume && !realpath(values.volume, volume)) {
+        (void)err_set(&err, errno, "--volume %s: %s", values.volume, strerror(errno));
+        return fail(&err);
+    }
+    if (values.volume)
+        values.volume = volume;
     if (layout_init(&up.layout, values.data, values.run_dir, &err) ||
         layout_find_user(&up.layout, values.user, &err) || layout_create(&up.layout, &err))
         return fail(&err);
@@ -395,6 +408,12 @@ const struct command command_up = {
         "Stays in the foreground until SIGINT or SIGTERM, then stops the server, kills what runs\n"
         "in sandboxes and stops sandboxd. With --detach it returns when both are ready; their\n"
         "output goes to DATA/log, their pids to RUN, and `crownest down` stops them. When one\n"
-        "daemon ends by itself, the other is stopped and the exit code is 1.\n",
+        "daemon ends by itself, the other is stopped and the exit code is 1.\n"
+        "\n"
+        "What a sandbox writes is kept in memory and counts as such, unless --volume names a\n"
+        "directory on a btrfs file system: then each sandbox has a subvolume below\n"
+        "DIR/crownest with a qgroup as its limit, and the number of its files is bounded by\n"
+        "that limit alone. Best is a file system for nothing else, made by mkfs.btrfs -n 4096:\n"
+        "with larger nodes sandboxes that make many small files are much slower.\n",
     .run = up_run,
 };
