@@ -312,13 +312,15 @@ static int build_dev(struct build *b, struct sd_err *err)
 
 static int build_start(struct build *b, struct sd_err *err)
 {
-    if (write(b->sync[0], "g", 1) != 1) {
-        return sd_err_sys(err, "start the child");
+    int error = write(b->sync[0], "g", 1) == 1 ? 0 : sd_err_sys(err, "start the child");
+    if (error < 0 && error != -EPIPE) {
+        return error;
     }
+    /* One that has ended before it was started has said why. */
     struct sd_err said;
     ssize_t got = read(b->sync[0], &said, sizeof(said));
     if (got == 0) {
-        return 0;
+        return error;
     }
     if (got != (ssize_t)sizeof(said) || said.code >= 0) {
         return sd_err_set(err, EPROTO, "child's report");

@@ -158,6 +158,16 @@ static void start_waiting(void)
     }
 }
 
+/*
+ * Its end comes through lifecycle_on_work. The jail's first process has a copy of the socket on
+ * which the end is seen, and may be what hangs: it must go with the builder, whose groups it is in.
+ */
+static void stop_builder(const struct sandbox *s)
+{
+    (void)kill(s->work.pid, SIGKILL);
+    (void)cgroup_kill(s->id);
+}
+
 void lifecycle_kill(struct sandbox *s)
 {
     switch (s->state) {
@@ -170,9 +180,8 @@ void lifecycle_kill(struct sandbox *s)
         sandbox_remove(s);
         return;
     case SANDBOX_BUILDING:
-        /* The builder's end, with or without a jail, comes through lifecycle_on_work. */
         s->unwanted = true;
-        (void)kill(s->work.pid, SIGKILL);
+        stop_builder(s);
         return;
     default:
         start_removal(s);
@@ -192,6 +201,8 @@ static void on_built(struct sandbox *s)
     if (s->unwanted) {
         result.err = (struct sd_err){.step = "killed"};
         (void)sd_err_set(&result.err, ECANCELED, "killed while it was built");
+    } else if (s->failure.code < 0) {
+        result.err = s->failure;
     }
     if (result.err.code == 0 && (inventory_put(s->id, sandbox_slot(s), s->pid, &err) < 0 ||
                                  loop_add(s->pidfd, LOOP_INIT, sandbox_slot(s), &err) < 0)) {
@@ -281,7 +292,9 @@ int lifecycle_check_deadlines(void)
     for (uint32_t i = 0; i < sandbox_limit(); i++) {
         struct sandbox *s = sandbox_at(i);
         if (s->state == SANDBOX_BUILDING && s->deadline_ms <= now) {
-            (void)kill(s->work.pid, SIGKILL);
+            sd_err_step(&s->failure, "builder");
+            (void)sd_err_set(&s->failure, ETIMEDOUT, "not built in time");
+            stop_builder(s);
         }
     }
     return (int)config->policy->build_deadline_ms;

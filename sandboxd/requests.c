@@ -131,7 +131,11 @@ static void run_stats(const struct call *call)
     struct sd_reply reply = {
         .version = SD_WIRE_VERSION, .op = SD_STATS, .serial = call->request->serial};
     struct cgroup_usage usage = {0};
-    reply.error = cgroup_get_usage(call->sandbox->id, &usage);
+    int error = cgroup_get_usage(call->sandbox->id, &usage);
+    if (error < 0) {
+        reply_with(call, error, "usage", "read the cgroup");
+        return;
+    }
     reply.cpu_usec = usage.cpu_usec;
     reply.memory_peak_bytes = usage.memory_peak_bytes;
     reply.memory_bytes = usage.memory_bytes;

@@ -40,7 +40,7 @@ struct sandbox {
     struct work work;
     int64_t deadline_ms;   /* BUILDING */
     bool unwanted;         /* killed while it was built */
-    struct sd_err failure; /* why the creation failed, told when all is removed */
+    struct sd_err failure; /* why the creation failed, or must; told when all is removed */
     struct sandbox_asker creator;
     struct sandbox_asker killer;
 };

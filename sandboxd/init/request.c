@@ -32,28 +32,36 @@ static void input(struct nest_message *message)
 struct rule {
     size_t size; /* 0: checked by run */
     size_t fds;
+    bool change; /* may have a token */
     void (*run)(struct nest_message *message);
 };
 
 static const struct rule RULES[NEST_OP_COUNT] = {
-    [NEST_HELLO] = {NEST_HEADER_SIZE, 0, hello},
-    [NEST_SPAWN] = {NEST_REQUEST_SIZE(spawn), 1, command_spawn},
-    [NEST_SIGNAL] = {NEST_REQUEST_SIZE(signo), 0, command_signal},
-    [NEST_KILL] = {NEST_HEADER_SIZE, 0, command_kill},
-    [NEST_ACK] = {NEST_HEADER_SIZE, 0, command_ack},
-    [NEST_ATTACH] = {NEST_HEADER_SIZE, 0, command_attach},
-    [NEST_INPUT] = {0, 0, input},
-    [NEST_RESIZE] = {NEST_REQUEST_SIZE(terminal), 0, command_resize},
-    [NEST_READ] = {NEST_REQUEST_SIZE(file), 0, worker_start},
-    [NEST_WRITE] = {NEST_REQUEST_SIZE(file), 1, worker_start},
-    [NEST_LIST] = {NEST_REQUEST_SIZE(file), 1, worker_start},
-    [NEST_GLOB] = {NEST_REQUEST_SIZE(file), 1, worker_start},
-    [NEST_STAT] = {NEST_REQUEST_SIZE(file), 1, worker_start},
-    [NEST_MAKE_DIR] = {NEST_REQUEST_SIZE(file), 0, worker_start},
-    [NEST_MOVE] = {NEST_REQUEST_SIZE(move), 0, worker_start},
-    [NEST_REMOVE] = {NEST_REQUEST_SIZE(file), 0, worker_start},
-    [NEST_CONNECT] = {NEST_REQUEST_SIZE(port), 0, worker_start},
+    [NEST_HELLO] = {NEST_HEADER_SIZE, 0, false, hello},
+    [NEST_SPAWN] = {NEST_REQUEST_SIZE(spawn), 1, false, command_spawn},
+    [NEST_SIGNAL] = {NEST_REQUEST_SIZE(signo), 0, true, command_signal},
+    [NEST_KILL] = {NEST_HEADER_SIZE, 0, false, command_kill},
+    [NEST_ACK] = {NEST_HEADER_SIZE, 0, false, command_ack},
+    [NEST_ATTACH] = {NEST_HEADER_SIZE, 0, false, command_attach},
+    [NEST_INPUT] = {0, 0, false, input},
+    [NEST_RESIZE] = {NEST_REQUEST_SIZE(terminal), 0, false, command_resize},
+    [NEST_READ] = {NEST_REQUEST_SIZE(file), 0, false, worker_start},
+    [NEST_WRITE] = {NEST_REQUEST_SIZE(file), 1, false, worker_start},
+    [NEST_LIST] = {NEST_REQUEST_SIZE(file), 1, false, worker_start},
+    [NEST_GLOB] = {NEST_REQUEST_SIZE(file), 1, false, worker_start},
+    [NEST_STAT] = {NEST_REQUEST_SIZE(file), 1, false, worker_start},
+    [NEST_MAKE_DIR] = {NEST_REQUEST_SIZE(file), 0, true, worker_start},
+    [NEST_MOVE] = {NEST_REQUEST_SIZE(move), 0, true, worker_start},
+    [NEST_REMOVE] = {NEST_REQUEST_SIZE(file), 0, true, worker_start},
+    [NEST_CONNECT] = {NEST_REQUEST_SIZE(port), 0, false, worker_start},
 };
+
+/* Whether it has the size, the descriptors and the token that its op has. */
+static bool fits(const struct rule *rule, const struct nest_message *message, size_t fds)
+{
+    return (rule->size == 0 || rule->size == message->size) && rule->fds == fds &&
+           (rule->change || message->request.token == 0);
+}
 
 /*
  * Takes the descriptors of a message, which the kernel gathers under one header; all but the last
@@ -100,14 +108,13 @@ int request_handle(void)
     if ((size_t)size >= NEST_HEADER_SIZE) {
         bool known =
             request->version == NEST_WIRE_VERSION && request->op > 0 && request->op < NEST_EXITED;
-        const struct rule *rule = known ? &RULES[request->op] : NULL;
-        if (known && token_is_done(request->token)) {
-            (void)nest_send_error(request, 0);
-        } else if (known && (rule->size == 0 || rule->size == message.size) && rule->fds == fds &&
-                   (header.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) == 0) {
-            rule->run(&message);
-        } else {
+        if (!known || !fits(&RULES[request->op], &message, fds) ||
+            (header.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0) {
             (void)nest_send_error(request, -EPROTO);
+        } else if (token_is_done(request->token)) {
+            (void)nest_send_error(request, 0);
+        } else {
+            RULES[request->op].run(&message);
         }
     }
     nest_close(&message.fd);

@@ -126,7 +126,7 @@ struct nest_request {
     /*
      * SIGNAL, MAKE_DIR, MOVE, REMOVE: 0, or a name of this change. Asked for again under the name
      * of one of the last NEST_TOKENS that went well, it is answered so and not made again; -EBUSY
-     * while it is being made.
+     * while it is being made. 0 in all others.
      */
     uint64_t token;
     union {

@@ -2,7 +2,7 @@
 """Writes the seeds of the two protocol fuzzers: tests/fuzz/seeds.py FOLDER, which gets sandboxd/ and init/.
 
 The layouts are those of sandboxd/wire.h and sandboxd/init/wire.h; whoever changes these changes this, and
-runs it over tests/fuzz/{sandboxd,init}/corpus.
+runs it over tests/fuzz/{sandboxd,init}/corpus, see tests/README.md.
 """
 
 import os
@@ -18,7 +18,7 @@ LIMITS = (64 * MIB, 16 * MIB, 4096, 256 * MIB, 500, 64, 4096, 64)
 
 
 def request(op, name=b"", limits=None, digest=b"", serial=7):
-    """One that is whole: the fuzzer itself adds version and op. The op has three bits there."""
+    """One that is whole: the fuzzer itself adds version and op, and zeros at the end."""
     body = struct.pack("<Q32s32s", serial, name, digest)
     body += struct.pack("<QQQQIIII", *(limits or (0,) * 8))
     return bytes([0x40 | op]) + body
@@ -37,13 +37,15 @@ def sandboxd():
     hello = request(HELLO)
     create = request(CREATE, ID, LIMITS, b"\x11" * 32)
     up = create + advance() + advance()
-    yield "life", hello + up + request(STATS, ID) + request(FREEZE, ID) + raw(2, THAW, ID) + \
+    yield "life", hello + up + request(STATS, ID) + request(FREEZE, ID) + request(THAW, ID) + \
         request(ADOPT, ID) + request(INVENTORY) + request(KILL, ID) + advance()
     yield "twice", hello + up + create + request(KILL, ID) + request(KILL, ID) + advance() + create
     yield "kill_while_built", hello + create + advance() + request(KILL, ID) + request(KILL, ID)
     yield "kill_while_waiting", hello + create + request(KILL, ID)
     yield "dead", hello + up + advance() + request(ADOPT, ID) + request(STATS, ID) + request(KILL, ID)
-    yield "missing", hello + b"".join(request(op, ID) for op in (KILL, ADOPT, STATS, FREEZE))
+    yield "missing", hello + b"".join(request(op, ID) for op in (KILL, ADOPT, STATS, FREEZE, THAW))
+    yield "thaw", hello + up + request(THAW, ID) + request(FREEZE, ID) + request(FREEZE, ID) + \
+        advance() + request(THAW, ID)
     yield "freeze_fails", hello + request(CREATE, OTHER, LIMITS) + advance() + advance() + \
         request(FREEZE, OTHER)
     yield "no_greeting", create + hello + hello
@@ -67,8 +69,15 @@ NEW_PEER, DEAF, HEARS, IDLE = 0xE8, 0xE0, 0xF0, 0xD0
 
 
 def send(op, body=b"", fds=0, command=1, token=0, version=2):
+    """The fuzzer makes it as long as it should be."""
     message = struct.pack("<IIQQQ", version, op, 5, command, token) + body
-    return bytes([fds]) + struct.pack("<H", len(message)) + message
+    message = message if op == INPUT else message.rstrip(b"\0")
+    return bytes([0x40 | fds]) + struct.pack("<H", len(message)) + message
+
+
+def exactly(message):
+    """The fuzzer leaves it as it is."""
+    return bytes([message[0] & 3]) + message[1:]
 
 
 def spawn(command=1, user=1, flags=0, token=0):
@@ -96,6 +105,11 @@ def dies(i):
     return bytes([0xA0 | i])
 
 
+def reads(i):
+    """A part of its input; where there is none, it closes it."""
+    return bytes([0xB0 | i])
+
+
 def init():
     signal = struct.pack("<i", 15)
     yield "life", send(N_HELLO) + spawn() + exec_ok(0) + send(SIGNAL, signal) + send(N_KILL) + \
@@ -106,10 +120,16 @@ def init():
         send(ACK) + send(ATTACH)
     yield "input", spawn(flags=2) + inp(0, b"early") + exec_ok(0) + inp(0, b"hello") + \
         inp(0, b"hello") + inp(2, b"llo more", close=1) + inp(99, b"gap") + dies(0) + inp(0, b"x")
+    yield "input_without_room", spawn(flags=2) + exec_ok(0) + inp(0, b"x" * 4000) + \
+        inp(4000, b"y" * 200, close=1) + reads(0) * 5 + inp(4000, b"y" * 200, close=1) + inp(0, b"z")
+    yield "input_to_nobody", spawn(flags=2) + exec_ok(0) + reads(0) + inp(0, b"x") + inp(0, b"", close=1)
     yield "input_sizes", spawn(flags=2) + exec_ok(0) + inp(0, b"abc", 2) + inp(0, b"abc", 1 << 31) + \
-        inp((1 << 64) - 1, b"abc") + send(INPUT, b"\0" * 15) + send(INPUT)
+        inp((1 << 64) - 1, b"abc") + inp((1 << 64) - 1, b"") + inp(0, b"abc", (1 << 32) - 1) + \
+        exactly(send(INPUT, b"\0" * 15)) + exactly(send(INPUT)) + inp(0, b"", 1) + inp(0, b"a", 0)
     yield "resize", spawn(flags=3) + exec_ok(0) + send(RESIZE, struct.pack("<HH", 50, 132)) + \
-        send(RESIZE, b"\0" * 3)
+        exactly(send(RESIZE, b"\1" * 3)) + spawn(2) + exec_ok(1) + send(RESIZE, b"\1" * 4, command=2)
+    yield "terminal", spawn(flags=3) + exec_ok(0) + inp(0, b"stty\n") + reads(0) + reads(0) + \
+        send(RESIZE, b"\1" * 4) + send(ATTACH) + dies(0) + spawn(2, flags=1) + dies(1) + exec_fails(1)
     yield "tokens", spawn() + exec_ok(0) + send(SIGNAL, signal, token=9) + \
         send(SIGNAL, signal, token=9) + send(MAKE_DIR, file(b"d"), token=9) + send(N_HELLO, token=9)
     yield "new_peer", spawn() + exec_ok(0) + bytes([NEW_PEER]) + send(ATTACH) + dies(0) + \
@@ -126,9 +146,10 @@ def init():
             (MAKE_DIR, 0, b"d"), (REMOVE, 0, b"d")))
     yield "move", send(MOVE, file(b"a") + struct.pack("<4096s", b"b"))
     yield "connect", send(CONNECT, struct.pack("<I", 8080))
-    yield "too_many_fds", spawn()[:0] + b"\x03" + spawn()[1:] + b"\x00" + spawn()[1:]
+    yield "too_many_fds", bytes([0x43]) + spawn()[1:] + bytes([0x40]) + spawn()[1:] + send(N_HELLO, fds=1)
     yield "unknown", send(0) + send(EXITED) + send(EXITED + 1) + send(N_HELLO, version=1)
-    yield "sizes", send(N_HELLO)[:3] + b"\0" * 31 + send(N_HELLO, b"x") + send(SPAWN, b"\0" * 100, 1)
+    yield "sizes", exactly(send(N_HELLO))[:3] + b"\0" * 31 + exactly(send(N_HELLO, b"x")) + \
+        exactly(send(SPAWN, b"\1" * 100, 1)) + b"".join(exactly(send(op, b"\1" * 5)) for op in range(1, 19))
 
 
 def main(folder):

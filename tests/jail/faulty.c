@@ -4,6 +4,8 @@
  */
 #include "tests/jail/faulty.h"
 
+#include "sandboxd/jail.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -45,7 +47,10 @@ static bool fails(const char *name)
     if (faults == NULL || (faults->only[0] != '\0' && strcmp(faults->only, name) != 0)) {
         return false;
     }
-    uint32_t *left = getpid() == own_pid ? &faults->own : &faults->children;
+    /* A jail's first process has the number 1 in its namespace. */
+    uint32_t *left = getpid() == own_pid ? &faults->own
+                     : getpid() == 1     ? &faults->jails
+                                         : &faults->children;
     uint32_t now = __atomic_load_n(left, __ATOMIC_RELAXED);
     if (now == 0 || __atomic_sub_fetch(left, 1, __ATOMIC_RELAXED) > 0) {
         return false;
@@ -53,6 +58,61 @@ static bool fails(const char *name)
     (void)strncpy(faults->failed, name, sizeof(faults->failed) - 1);
     errno = faults->error != 0 ? faults->error : EIO;
     return true;
+}
+
+static int before_step(const char *name)
+{
+    struct faults_step step = {.in_jail = getpid() == 1};
+    (void)strncpy(step.name, name, sizeof(step.name) - 1);
+    uint32_t number = __atomic_fetch_add(&faults->taken_count, 1, __ATOMIC_RELAXED);
+    if (number < FAULTS_STEPS) {
+        faults->taken[number] = step;
+    }
+    if (memcmp(&faults->step, &step, sizeof(step)) != 0) {
+        return 0;
+    }
+    while (faults->hang) {
+        (void)pause();
+    }
+    return -FAULTS_STEP_ERROR;
+}
+
+int __real_jail_build(const struct jail_spec *spec, struct jail *ret_jail, struct sd_err *err);
+int __wrap_jail_build(const struct jail_spec *spec, struct jail *ret_jail, struct sd_err *err);
+int __wrap_jail_build(const struct jail_spec *spec, struct jail *ret_jail, struct sd_err *err)
+{
+    struct jail_spec watched = *spec;
+    watched.before_step = faults == NULL ? NULL : before_step;
+    return __real_jail_build(&watched, ret_jail, err);
+}
+
+static void choose_number(uint32_t chosen, uint32_t *number)
+{
+    *number = chosen != 0 ? chosen : *number;
+}
+
+const struct sd_policy *__real_policy_get(void);
+const struct sd_policy *__wrap_policy_get(void);
+const struct sd_policy *__wrap_policy_get(void)
+{
+    static struct sd_policy policy;
+    policy = *__real_policy_get();
+    if (faults != NULL) {
+        choose_number(faults->max_sandboxes, &policy.max_sandboxes);
+        choose_number(faults->max_builders, &policy.max_builders);
+        choose_number(faults->build_deadline_ms, &policy.build_deadline_ms);
+    }
+    return &policy;
+}
+
+_Noreturn void __real__exit(int code);
+_Noreturn void __wrap__exit(int code);
+_Noreturn void __wrap__exit(int code)
+{
+    while (faults != NULL && __atomic_load_n(&faults->hold, __ATOMIC_RELAXED)) {
+        (void)usleep(1000);
+    }
+    __real__exit(code);
 }
 
 #define UNWRAP(...) __VA_ARGS__
@@ -94,6 +154,7 @@ WRAP(int, fchdir, (int d), (d), -1)
 WRAP(int, dup, (int d), (d), -1)
 WRAP(int, dup2, (int d, int e), (d, e), -1)
 WRAP(ssize_t, read, (int d, void *b, size_t n), (d, b, n), -1)
+WRAP(ssize_t, pread, (int d, void *b, size_t n, off_t o), (d, b, n, o), -1)
 WRAP(ssize_t, write, (int d, const void *b, size_t n), (d, b, n), -1)
 WRAP(int, memfd_create, (const char *n, unsigned int f), (n, f), -1)
 WRAP(DIR *, opendir, (const char *p), (p), NULL)
@@ -116,6 +177,8 @@ WRAP(int, mount_setattr, (int d, const char *p, unsigned int f, struct mount_att
 
 WRAP(int, socket, (int d, int t, int p), (d, t, p), -1)
 WRAP(int, socketpair, (int d, int t, int p, int f[2]), (d, t, p, f), -1)
+WRAP(int, accept4, (int d, struct sockaddr *a, socklen_t *n, int f), (d, a, n, f), -1)
+WRAP(int, getsockopt, (int d, int l, int o, void *v, socklen_t *n), (d, l, o, v, n), -1)
 WRAP(int, bind, (int d, const struct sockaddr *a, socklen_t n), (d, a, n), -1)
 WRAP(int, listen, (int d, int n), (d, n), -1)
 WRAP(int, connect, (int d, const struct sockaddr *a, socklen_t n), (d, a, n), -1)

@@ -266,6 +266,33 @@ static void many_creates_at_once_all_get_an_answer(void **state)
     assert_int_equal(answers[SD_KILL], COUNT);
 }
 
+/* The connections of a server that leaks them do not keep the next one out for ever. */
+static void there_is_room_for_so_many_connections(void **state)
+{
+    enum { MANY = 40 };
+    struct jail_daemon *daemon = *state;
+    int sockets[MANY];
+    int served = 0;
+    for (int i = 0; i < MANY; i++) {
+        struct sd_request hello = {.version = SD_WIRE_VERSION, .op = SD_HELLO};
+        struct sd_reply reply;
+        int fds[SD_FD_COUNT];
+        sockets[i] = jail_connect(daemon);
+        (void)send(sockets[i], &hello, sizeof(hello), MSG_NOSIGNAL);
+        served += jail_receive(sockets[i], &reply, fds);
+    }
+    assert_in_range(served, 4, MANY - 1);
+    for (int i = 0; i < MANY; i++) {
+        close(sockets[i]);
+    }
+    /* It has seen their ends before it answers here. */
+    struct sd_request request = jail_request(daemon, SD_INVENTORY, NULL);
+    assert_int_equal(jail_ask(daemon, &request, NULL).error, 0);
+    sockets[0] = jail_connect(daemon);
+    hello_on(sockets[0]);
+    close(sockets[0]);
+}
+
 static void strangers_may_not_connect(void **state)
 {
     const struct jail_daemon *daemon = *state;
@@ -304,6 +331,7 @@ int main(void)
         cmocka_unit_test(frozen_sandbox_thaws),
         cmocka_unit_test(sandbox_outlives_its_servers_connection),
         cmocka_unit_test(many_creates_at_once_all_get_an_answer),
+        cmocka_unit_test(there_is_room_for_so_many_connections),
         cmocka_unit_test(strangers_may_not_connect),
     };
     return fixture_main(tests);

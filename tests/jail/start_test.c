@@ -1,5 +1,6 @@
 /* How sandboxd is called, and what it says of the host. */
 #include <fcntl.h>
+#include <limits.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -104,6 +105,7 @@ static void paths_that_cannot_be_used_are_named(void **state)
     char missing[] = "/nonexistent/dir";
     char output[OUTPUT_SIZE];
     char socket[200];
+    static char long_dir[PATH_MAX];
     const char *const no_run_dir[] = {"sandboxd", "--socket",    "/run/s", "--run-dir",
                                       missing,    "--templates", "/",      "--client-uid",
                                       "0",        NULL};
@@ -113,6 +115,9 @@ static void paths_that_cannot_be_used_are_named(void **state)
     const char *const long_socket[] = {
         "sandboxd",    "--socket", socket,         "--run-dir", "/run/crownest-start-test",
         "--templates", "/",        "--client-uid", "0",         NULL};
+    const char *const long_run_dir[] = {"sandboxd", "--socket",    "/run/s", "--run-dir",
+                                        long_dir,   "--templates", "/",      "--client-uid",
+                                        "0",        NULL};
     (void)state;
     assert_int_equal(run(no_run_dir, NULL, output), 1);
     assert_non_null(strstr(output, missing));
@@ -122,6 +127,12 @@ static void paths_that_cannot_be_used_are_named(void **state)
     socket[sizeof(socket) - 1] = '\0';
     assert_int_equal(run(long_socket, NULL, output), 1);
     assert_non_null(strstr(output, "xxx"));
+    /* One that the kernel takes, and to which nothing can be added. */
+    for (size_t i = 0; i + 2 < sizeof(long_dir); i += 2) {
+        memcpy(long_dir + i, "/.", 3);
+    }
+    assert_int_equal(run(long_run_dir, NULL, output), 1);
+    assert_non_null(strstr(output, "File name too long"));
     assert_int_equal(system("rm -r /run/crownest-start-test"), 0);
 }
 

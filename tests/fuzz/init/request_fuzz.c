@@ -4,14 +4,17 @@
  * and the server's end are played here.
  *
  * The input is a sequence of steps: a byte from 0x80 on is an event, see play(); another one says
- * how many descriptors come with a message, whose length is in the next two bytes.
+ * how many descriptors come with a message, whose length is in the next two bytes. With 0x40 in it,
+ * these are the beginning of a message that is as long as its op has it, and zero from there on.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
@@ -30,19 +33,30 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #define MAX_FDS 3
 #define MAX_PLAYED 64
 #define MAX_STEPS 512
+#define FIRST_PID 2
+#define FIRST_RELAY (FIRST_PID + MAX_PLAYED)
+#define PIPE_BYTES 4096
+#define MAX_MESSAGE 16384
 
 static int server = -1; /* the other end of NEST_FD_CONTROL */
+static int first_free;
+static uint32_t inputs; /* so far */
 static bool deaf;       /* the server does not read */
 static bool asked;      /* a request is under way; events are told without one */
 static unsigned int answers;
 static uint64_t exited[NEST_MAX_COMMANDS]; /* ids that the server was told of at last */
 static unsigned int exited_count;
 
-/* Processes that were "started": pid = index + 2. */
+/* Processes that were "started": pid = FIRST_PID + index, that of a relay FIRST_RELAY + index. */
 static struct played {
     int status_end; /* -1 = has told how its exec went */
     bool failed;    /* in that */
     bool alive;
+    bool relayed;        /* its relay lives */
+    int input;           /* the end that it reads; -1: none */
+    int input_ours;      /* number of nest-init's end */
+    uint64_t input_read; /* bytes that it has read */
+    uint64_t id;         /* as the server was told it; 0: not yet */
 } played[MAX_PLAYED];
 static unsigned int played_count;
 
@@ -75,11 +89,51 @@ void nest_unwatch(int fd)
     check(fcntl(fd, F_GETFD) >= 0);
 }
 
+/* The last one of that id. */
+static struct played *find_played(uint64_t id)
+{
+    for (unsigned int i = played_count; id != 0 && i > 0; i--) {
+        if (played[i - 1].id == id) {
+            return &played[i - 1];
+        }
+    }
+    return NULL;
+}
+
+/* The pipes tell which one has the id. */
+static void check_pipes(const struct nest_reply *reply, const int *fds, size_t fd_count)
+{
+    check(reply->error == 0 ? fd_count == 2 || fd_count == 3 : fd_count == 0);
+    for (unsigned int i = 0; fd_count == 3 && i < played_count; i++) {
+        if (played[i].alive && played[i].input_ours == fds[2]) {
+            played[i].id = reply->command;
+        }
+    }
+}
+
+/* What was taken is what the command has read, and what still lies in the pipe. */
+static void check_input(const struct nest_reply *reply)
+{
+    const struct played *p = find_played(reply->command);
+    int waiting = 0;
+    if (reply->error == 0 && p != NULL && p->input >= 0) {
+        check(ioctl(p->input, FIONREAD, &waiting) == 0);
+        check(reply->size_bytes == p->input_read + (uint64_t)waiting);
+    }
+}
+
 int nest_send(const struct nest_reply *reply, const int *fds, size_t fd_count)
 {
     check(reply->version == NEST_WIRE_VERSION && reply->error <= 0 && fd_count <= NEST_REPLY_FDS);
     for (size_t i = 0; i < fd_count; i++) {
         check(fcntl(fds[i], F_GETFD) >= 0);
+    }
+    if (reply->op == NEST_INPUT) {
+        check_input(reply);
+    } else if (reply->op == NEST_SPAWN || reply->op == NEST_ATTACH) {
+        check_pipes(reply, fds, fd_count);
+    } else {
+        check(fd_count == 0);
     }
     if (deaf) {
         return -EAGAIN;
@@ -115,19 +169,31 @@ int spawn_prepare(void)
 int spawn_command(const struct nest_spawn *spawn, int blob, struct spawn_result *ret_result)
 {
     int status[2];
+    int input[2];
     struct stat st;
+    bool terminal = (spawn->flags & NEST_TERMINAL) != 0;
     check(fstat(blob, &st) == 0);
     if (spawn->user == 0 || played_count == MAX_PLAYED) {
         return -EINVAL;
     }
     check(pipe2(status, O_CLOEXEC | O_NONBLOCK) == 0);
-    played[played_count] = (struct played){.status_end = status[1], .alive = true};
-    *ret_result = (struct spawn_result){
-        .pid = (pid_t)played_count + 2, .status = status[0], .group = played_count, .terminal = -1};
+    check(pipe2(input, O_CLOEXEC | O_NONBLOCK) == 0);
+    check(fcntl(input[1], F_SETPIPE_SZ, PIPE_BYTES) == PIPE_BYTES);
+    played[played_count] = (struct played){.status_end = status[1],
+                                           .alive = true,
+                                           .relayed = terminal,
+                                           .input = input[0],
+                                           .input_ours = input[1]};
+    *ret_result = (struct spawn_result){.pid = (pid_t)played_count + FIRST_PID,
+                                        .status = status[0],
+                                        .group = played_count,
+                                        .relay = terminal ? (pid_t)played_count + FIRST_RELAY : 0,
+                                        .terminal = terminal ? dup(server) : -1,
+                                        .pipes = {input[1]}};
     played_count++;
     /* Of kinds that nothing is read from; an empty group. */
     ret_result->cgroup = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    for (int i = 0; i < 3; i++) {
+    for (int i = 1; i < 3; i++) {
         ret_result->pipes[i] = open("/dev/null", O_RDWR | O_CLOEXEC);
     }
     return 0;
@@ -164,6 +230,15 @@ static void tell_exec(struct played *p, int error)
     }
 }
 
+static void end_relay(unsigned int i)
+{
+    struct rusage usage = {0};
+    if (played[i].relayed) {
+        played[i].relayed = false;
+        check(command_on_reaped((pid_t)i + FIRST_RELAY, 0, &usage) == 1);
+    }
+}
+
 static void end_process(unsigned int i)
 {
     struct rusage usage = {0};
@@ -171,10 +246,27 @@ static void end_process(unsigned int i)
         unsigned int before = exited_count;
         played[i].alive = false;
         nest_close(&played[i].status_end);
-        check(command_on_reaped((pid_t)i + 2, 9, &usage) == 1);
+        nest_close(&played[i].input);
+        check(command_on_reaped((pid_t)i + FIRST_PID, 9, &usage) == 1);
+        check(!played[i].relayed || exited_count == before);
+        end_relay(i);
         command_finish_ending();
         check(exited_count - before == (deaf || played[i].failed ? 0 : 1));
     }
+}
+
+/* Or closes it, if there is nothing; its relay ends with that. */
+static void read_input(unsigned int i)
+{
+    char buffer[PIPE_BYTES];
+    struct played *p = &played[i];
+    ssize_t got = p->input < 0 ? 0 : read(p->input, buffer, sizeof(buffer) / 4);
+    if (got > 0) {
+        p->input_read += (uint64_t)got;
+        return;
+    }
+    nest_close(&p->input);
+    end_relay(i);
 }
 
 static void play(uint8_t event)
@@ -195,6 +287,8 @@ static void play(uint8_t event)
         command_on_event(event & 0xf);
     } else if (which >= played_count) {
         return;
+    } else if (event >= 0xb0) {
+        read_input(which);
     } else if (event >= 0xa0) {
         end_process(which);
     } else {
@@ -226,9 +320,50 @@ static void send_with_fds(const uint8_t *data, size_t size, size_t fd_count)
     check(sendmsg(server, &message, MSG_NOSIGNAL) == (ssize_t)size);
 }
 
+static size_t right_size(uint32_t op, size_t given)
+{
+    switch (op) {
+    case NEST_SPAWN:
+        return NEST_REQUEST_SIZE(spawn);
+    case NEST_SIGNAL:
+        return NEST_REQUEST_SIZE(signo);
+    case NEST_INPUT:
+        return given > NEST_INPUT_SIZE(0) ? given : NEST_INPUT_SIZE(0);
+    case NEST_RESIZE:
+        return NEST_REQUEST_SIZE(terminal);
+    case NEST_MOVE:
+        return NEST_REQUEST_SIZE(move);
+    case NEST_CONNECT:
+        return NEST_REQUEST_SIZE(port);
+    default:
+        return op >= NEST_READ && op < NEST_EXITED ? NEST_REQUEST_SIZE(file) : NEST_HEADER_SIZE;
+    }
+}
+
+/*
+ * Makes it as long as it should be, if that is asked for. Tokens are remembered, so that each input
+ * has its own. Returns its size.
+ */
+static size_t complete(const uint8_t *data, size_t length, bool whole,
+                       uint8_t ret_message[MAX_MESSAGE])
+{
+    struct nest_request header = {0};
+    length = length < MAX_MESSAGE ? length : MAX_MESSAGE;
+    memset(ret_message, 0, MAX_MESSAGE);
+    memcpy(ret_message, data, length);
+    memcpy(&header, ret_message, NEST_HEADER_SIZE);
+    if (header.token != 0) {
+        header.token = (header.token & UINT32_MAX) | (uint64_t)inputs << 32;
+        memcpy(ret_message, &header, NEST_HEADER_SIZE);
+    }
+    size_t size = whole ? right_size(header.op, length) : length;
+    return size < MAX_MESSAGE ? size : MAX_MESSAGE;
+}
+
 /* Returns how many bytes it took. */
 static size_t step(const uint8_t *data, size_t size)
 {
+    static uint8_t message[MAX_MESSAGE];
     if (data[0] >= 0x80 || size < 3) {
         play(data[0] | 0x80);
         return 1;
@@ -238,7 +373,8 @@ static size_t step(const uint8_t *data, size_t size)
     if (length > 0) {
         answers = 0;
         asked = true;
-        send_with_fds(data + 3, length, data[0] % (MAX_FDS + 1));
+        size_t whole = complete(data + 3, length, (data[0] & 0x40) != 0, message);
+        send_with_fds(message, whole, data[0] % (MAX_FDS + 1));
         check(request_handle() == 0);
         asked = false;
         /* A spawn is answered when its exec is known; a hello is followed by the exits. */
@@ -257,6 +393,7 @@ __attribute__((constructor)) static void begin(void)
         close(pair[0]);
     }
     server = pair[1];
+    (void)signal(SIGPIPE, SIG_IGN);
     command_init();
 }
 
@@ -279,10 +416,17 @@ static void finish(void)
     command_tell_again();
     check(exited_count == 0);
     played_count = 0;
+    /* Nothing was left open: the lowest number is free again. */
+    int lowest = dup(server);
+    check(lowest == first_free);
+    close(lowest);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+    inputs++;
+    first_free = dup(server);
+    close(first_free);
     command_tell_again();
     for (int i = 0; i < MAX_STEPS && size > 0; i++) {
         size_t took = step(data, size);

@@ -152,7 +152,7 @@ static size_t step(const uint8_t *data, size_t size, bool *greeted)
         return 1;
     }
     if (what >= 0x40) { /* a message of the right size, of which the input tells the beginning */
-        struct sd_request request = {.version = SD_WIRE_VERSION, .op = what & 7};
+        struct sd_request request = {.version = SD_WIRE_VERSION, .op = what & 15};
         size_t given = size - 1 < sizeof(request) - 8 ? size - 1 : sizeof(request) - 8;
         memcpy((char *)&request + 8, data + 1, given);
         message((const uint8_t *)&request, sizeof(request), greeted);
