@@ -234,11 +234,13 @@ static void on_local(void *arg, int fd)
 }
 
 static enum gateway_lookup on_lookup(void *arg, const char *preview_id,
-                                     uint8_t ret_token_hash[GATEWAY_HASH_SIZE])
+                                     struct gateway_preview *ret_preview)
 {
     const struct node *node = arg;
 
-    switch (preview_look(&node->service.previews, preview_id, ret_token_hash)) {
+    _Static_assert(sizeof(ret_preview->sandbox_id) >= ID_SIZE, "an id fits");
+    switch (preview_look(&node->service.previews, preview_id, ret_preview->token_hash,
+                         ret_preview->sandbox_id)) {
     case PREVIEW_OPEN:
         return GATEWAY_OPEN;
     case PREVIEW_ENDED:

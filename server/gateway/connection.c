@@ -16,6 +16,22 @@ void connection_arm(struct connection *connection, uint32_t ms)
     (void)event_add(connection->timer, &wait);
 }
 
+/*
+ * A piece that is moved keeps a block of its own, of a kilobyte at least, whatever is in it: who
+ * sends single bytes to somebody who takes none would have a thousand times their memory of us.
+ */
+void connection_pass(struct evbuffer *from, struct evbuffer *to)
+{
+    size_t size = evbuffer_get_length(from);
+
+    if (size >= GATEWAY_PIECE_BYTES) {
+        (void)evbuffer_add_buffer(to, from);
+        return;
+    }
+    (void)evbuffer_add(to, evbuffer_pullup(from, -1), size);
+    (void)evbuffer_drain(from, size);
+}
+
 static void free_message(struct message **message)
 {
     if (*message)
@@ -32,6 +48,7 @@ static void drop_app(struct connection *connection)
     if (connection->app)
         bufferevent_free(connection->app);
     connection->app = NULL;
+    connection->app_paused = false;
 }
 
 void connection_end_exchange(struct connection *connection)
@@ -101,8 +118,8 @@ static void exchange_token(struct connection *connection)
     char session[CREDENTIAL_SESSION_SIZE];
     uint64_t expiry_s = clock_wall_ms() / 1000 + CREDENTIAL_SESSION_S;
 
-    credential_session(&connection->gateway->key, connection->preview_id, connection->token_hash,
-                       expiry_s, session);
+    credential_session(&connection->gateway->key, connection->preview_id,
+                       connection->preview.token_hash, expiry_s, session);
     forward_exchange(&connection->head, session, bufferevent_get_output(connection->visitor));
     connection_linger(connection);
 }
@@ -117,12 +134,12 @@ static unsigned refuse(struct connection *connection, enum credential *ret_crede
         return head->host_kind == HOST_DOMAIN ? PAGE_DOMAIN : 404;
     memcpy(connection->preview_id, head->preview_id, sizeof(connection->preview_id));
     enum gateway_lookup lookup =
-        gateway->hooks.lookup(gateway->hooks.arg, head->preview_id, connection->token_hash);
+        gateway->hooks.lookup(gateway->hooks.arg, head->preview_id, &connection->preview);
 
     if (lookup == GATEWAY_MISSING)
         return 404;
-    *ret_credential =
-        credential_check(&gateway->key, head, connection->token_hash, clock_wall_ms() / 1000);
+    *ret_credential = credential_check(&gateway->key, head, connection->preview.token_hash,
+                                       clock_wall_ms() / 1000);
     if (*ret_credential == CREDENTIAL_NONE)
         return 401;
     if (*ret_credential == CREDENTIAL_FOREIGN)
@@ -146,7 +163,8 @@ static void dispatch(struct connection *connection)
         exchange_token(connection);
         return;
     }
-    connection->job = connector_submit(gateway->connector, connection->preview_id, connection);
+    connection->job = connector_submit(gateway->connector, connection->preview.sandbox_id,
+                                       connection->preview_id, connection);
     if (!connection->job) {
         connection_answer(connection, 503);
         return;
@@ -202,10 +220,31 @@ static void advance(struct connection *connection)
     }
 }
 
+/*
+ * Stops reading while much has been read and cannot be passed on. A high watermark would do so too,
+ * but with that libevent calls for what it holds back, again and again.
+ */
+static void pace(struct bufferevent *stream, bool *paused)
+{
+    bool full = evbuffer_get_length(bufferevent_get_input(stream)) >= GATEWAY_INPUT_BYTES;
+
+    if (full && !*paused)
+        (void)bufferevent_disable(stream, EV_READ);
+    else if (!full && *paused)
+        (void)bufferevent_enable(stream, EV_READ);
+    *paused = full;
+}
+
+/* The end of whatever the event loop has called. */
 static void settle(struct connection *connection)
 {
-    if (connection->dead)
+    if (connection->dead) {
         connection_free(connection);
+        return;
+    }
+    pace(connection->visitor, &connection->visitor_paused);
+    if (connection->app && !connection->visitor_closed)
+        pace(connection->app, &connection->app_paused);
 }
 
 static void on_data(struct bufferevent *bufferevent, void *arg)
@@ -275,7 +314,6 @@ static struct bufferevent *new_stream(struct connection *connection, int fd,
     if (!stream)
         abort();
     bufferevent_setcb(stream, on_data, on_data, on_event, connection);
-    bufferevent_setwatermark(stream, EV_READ, 0, GATEWAY_INPUT_BYTES);
     bufferevent_setwatermark(stream, EV_WRITE, GATEWAY_OUTPUT_BYTES / 2, 0);
     (void)bufferevent_set_max_single_read(stream, GATEWAY_INPUT_BYTES);
     (void)bufferevent_enable(stream, EV_READ | EV_WRITE);
@@ -338,12 +376,12 @@ void connection_connected(struct connection *connection, int result)
 static bool is_revoked(const struct connection *connection)
 {
     const struct gateway_hooks *hooks = &connection->gateway->hooks;
-    uint8_t hash[GATEWAY_HASH_SIZE] = {0};
+    struct gateway_preview now = {0};
 
     if (connection->state == CONNECTION_HEAD || connection->state == CONNECTION_LINGER)
         return false;
-    return hooks->lookup(hooks->arg, connection->preview_id, hash) != GATEWAY_OPEN ||
-           memcmp(hash, connection->token_hash, sizeof(hash)) != 0;
+    return hooks->lookup(hooks->arg, connection->preview_id, &now) != GATEWAY_OPEN ||
+           memcmp(now.token_hash, connection->preview.token_hash, sizeof(now.token_hash)) != 0;
 }
 
 void connection_recheck_all(struct gateway *gateway)

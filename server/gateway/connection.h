@@ -33,7 +33,7 @@ struct connection {
     struct message *request;   /* from its first byte to the end of its exchange */
     struct message *response;  /* during RELAY */
     struct request head;       /* points into request */
-    uint8_t token_hash[GATEWAY_HASH_SIZE];
+    struct gateway_preview preview;
     char preview_id[GATEWAY_ID_SIZE];
     char peer[INET6_ADDRSTRLEN];
     enum forward_body body; /* of the response */
@@ -43,6 +43,8 @@ struct connection {
     bool app_deaf;          /* the app takes no more of the request, but may still answer */
     bool shut;              /* our side, while lingering */
     bool visitor_closed;    /* a tunnel whose last bytes are on their way to the app */
+    bool visitor_paused;    /* not read from */
+    bool app_paused;
     bool dead;
     size_t discarded; /* while lingering */
 };
@@ -65,6 +67,8 @@ void connection_answer(struct connection *connection, unsigned status);
 void connection_linger(struct connection *connection);
 /* Forgets the request and all that belongs to it. */
 void connection_end_exchange(struct connection *connection);
+/* Moves all that is in one buffer to the end of another. */
+void connection_pass(struct evbuffer *from, struct evbuffer *to);
 
 /* One pass of RELAY; true when the state has changed and there may be more to do. */
 bool relay_step(struct connection *connection);

@@ -139,6 +139,20 @@ static unsigned count(const struct message *message, const char *name)
     return found;
 }
 
+/* What each field costs must be bounded: the time of one thread is every visitor's. */
+static int check_fields(const struct message *response)
+{
+    size_t named = 0;
+
+    for (unsigned i = 0; i < response->field_count; i++) {
+        if (!field_is_token(message_name(response, i)))
+            return -EBADMSG;
+        if (field_is(message_name(response, i), "Connection"))
+            named += message_value(response, i).size;
+    }
+    return named > GATEWAY_CONNECTION_BYTES ? -EBADMSG : 0;
+}
+
 static int choose_body(const struct message *response, const struct request *request,
                        enum forward_body *ret_body)
 {
@@ -147,8 +161,6 @@ static int choose_body(const struct message *response, const struct request *req
     bool plain_chunked = false;
 
     for (unsigned i = 0; i < response->field_count; i++) {
-        if (!field_is_token(message_name(response, i)))
-            return -EBADMSG;
         if (field_is(message_name(response, i), "Transfer-Encoding"))
             plain_chunked = field_is(field_trim(message_value(response, i)), "chunked");
     }
@@ -186,7 +198,7 @@ int forward_response(const struct message *response, const struct request *reque
 {
     enum forward_body body;
 
-    if (choose_body(response, request, &body) != 0)
+    if (check_fields(response) != 0 || choose_body(response, request, &body) != 0)
         return -EBADMSG;
     (void)evbuffer_add_printf(output, "HTTP/1.1 %u ", (unsigned)response->parser.status_code);
     add(output, message_start(response));

@@ -28,7 +28,7 @@ enum forward_body {
 /*
  * The response as the visitor gets it. Domain attributes of cookies are dropped, so that a cookie
  * stays with its preview; cookies by our name are dropped whole. 0, or -EBADMSG when it does not
- * say unambiguously where it ends.
+ * say unambiguously where it ends, or lists too much as its connection's own.
  */
 int forward_response(const struct message *response, const struct request *request, bool keep_alive,
                      struct evbuffer *output, enum forward_body *ret_body);

@@ -14,9 +14,9 @@
 
 const struct gateway_limits gateway_default_limits = {
     .connections = 8192,
-    .connect_threads = 32,
-    .connects_queued = 512,
-    .connects_per_preview = 4,
+    .passages = 4096,
+    .passages_per_sandbox = 256,
+    .connects_per_sandbox = 4,
     .head_ms = 10000,
     .keep_alive_ms = 60000,
     .body_ms = 30000,
@@ -139,11 +139,7 @@ static int start(struct gateway *gateway, struct err *err)
 
     if (error)
         return err_set(err, error, "make the gateway's event loop");
-    int result = connector_new(&gateway->hooks, &gateway->limits, gateway->wake_fd,
-                               &gateway->connector, err);
-
-    if (result)
-        return result;
+    gateway->connector = connector_new(&gateway->hooks, &gateway->limits, gateway->wake_fd);
     error = start_thread(gateway);
     return error ? err_set(err, error, "start the gateway's thread") : 0;
 }

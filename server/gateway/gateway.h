@@ -20,12 +20,18 @@ enum gateway_lookup {
     GATEWAY_OPEN,
 };
 
+struct gateway_preview {
+    uint8_t token_hash[GATEWAY_HASH_SIZE]; /* SHA-256 of its token */
+    char sandbox_id[GATEWAY_ID_SIZE];      /* out of whose share its connections come */
+};
+
 /* What the gateway asks of the rest; called from its threads, connect may block. */
 struct gateway_hooks {
-    /* ret_token_hash: SHA-256 of the preview's token; filled unless GATEWAY_MISSING. */
+    /* ret_preview is filled unless GATEWAY_MISSING. */
     enum gateway_lookup (*lookup)(void *arg, const char *preview_id,
-                                  uint8_t ret_token_hash[GATEWAY_HASH_SIZE]);
-    /* A connected socket to the preview's port, made inside its sandbox, or a negative errno. */
+                                  struct gateway_preview *ret_preview);
+    /* A connected socket to the preview's port, made inside its sandbox, or a negative errno. Who
+     * in the sandbox shares it does not matter. */
     int (*connect)(void *arg, const char *preview_id);
     void *arg;
 };

@@ -23,7 +23,7 @@ static const struct page pages[] = {
     {500, "500 Internal Server Error", "The gateway could not go on."},
     {502, "502 Bad Gateway",
      "Nothing in the sandbox answers at this port, or its answer is not HTTP/1.1."},
-    {503, "503 Service Unavailable", "Too many connections are being opened. Try again."},
+    {503, "503 Service Unavailable", "Too many connections are open. Close some, or try again."},
     {504, "504 Gateway Timeout", "The sandbox did not answer in time."},
     {505, "505 HTTP Version Not Supported", "Previews speak HTTP/1.0 and HTTP/1.1."},
     {PAGE_DOMAIN, "404 Not Found", "This is CrowNest. Each preview has a host name of its own."},

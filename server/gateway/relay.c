@@ -16,7 +16,7 @@ static void emit(struct evbuffer *data, bool chunked, struct bufferevent *stream
         return;
     if (chunked)
         (void)evbuffer_add_printf(output, "%zx\r\n", size);
-    (void)evbuffer_add_buffer(output, data);
+    connection_pass(data, output);
     if (chunked)
         (void)evbuffer_add(output, "\r\n", 2);
 }

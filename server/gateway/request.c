@@ -109,6 +109,8 @@ static unsigned check_body(const struct message *message, struct request *reques
 
 static unsigned check_connection(const struct message *message, bool *ret_upgrade)
 {
+    size_t named = 0;
+
     *ret_upgrade = false;
     for (unsigned i = 0; i < message->field_count; i++) {
         if (!field_is(message_name(message, i), "Connection"))
@@ -116,6 +118,9 @@ static unsigned check_connection(const struct message *message, bool *ret_upgrad
         struct bytes list = message_value(message, i);
         struct bytes item;
 
+        named += list.size;
+        if (named > GATEWAY_CONNECTION_BYTES)
+            return 400;
         while (field_list_next(&list, &item)) {
             if (!field_is_token(item) || field_is_protected(item))
                 return 400;

@@ -6,7 +6,7 @@ static void move(struct bufferevent *from, struct bufferevent *to)
     struct evbuffer *output = bufferevent_get_output(to);
 
     if (evbuffer_get_length(output) < GATEWAY_OUTPUT_BYTES)
-        (void)evbuffer_add_buffer(output, bufferevent_get_input(from));
+        connection_pass(bufferevent_get_input(from), output);
 }
 
 void tunnel_start(struct connection *connection)
@@ -27,16 +27,16 @@ void tunnel_step(struct connection *connection)
 
 void tunnel_app_closed(struct connection *connection)
 {
-    (void)evbuffer_add_buffer(bufferevent_get_output(connection->visitor),
-                              bufferevent_get_input(connection->app));
+    connection_pass(bufferevent_get_input(connection->app),
+                    bufferevent_get_output(connection->visitor));
     connection_linger(connection);
 }
 
 /* A close frame is often followed by the close at once: the app still gets the frame. */
 void tunnel_visitor_closed(struct connection *connection)
 {
-    (void)evbuffer_add_buffer(bufferevent_get_output(connection->app),
-                              bufferevent_get_input(connection->visitor));
+    connection_pass(bufferevent_get_input(connection->visitor),
+                    bufferevent_get_output(connection->app));
     (void)bufferevent_disable(connection->app, EV_READ);
     connection->visitor_closed = true;
     connection_arm(connection, connection->gateway->limits.linger_ms);

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "server/util/cleanup.h"
+#include "server/util/close.h"
 #include "server/util/cond.h"
 #include "server/util/container_of.h"
 #include "server/util/limits.h"
@@ -118,7 +119,7 @@ void nest_unref(struct nest *nest)
 {
     if (!nest || atomic_fetch_sub(&nest->refs, 1) > 1)
         return;
-    (void)close(nest->source.fd);
+    close_promptly(nest->source.fd);
     (void)pthread_cond_destroy(&nest->wake);
     (void)pthread_mutex_destroy(&nest->mutex);
     free(nest);

@@ -158,15 +158,18 @@ static enum preview_state find(const struct previews *previews, const char *prev
 }
 
 enum preview_state preview_look(const struct previews *previews, const char *preview_id,
-                                uint8_t ret_token_hash[SECRET_HASH_SIZE])
+                                uint8_t ret_token_hash[SECRET_HASH_SIZE],
+                                char ret_sandbox_id[ID_SIZE])
 {
     struct arena *arena = arena_new(ARENA_BYTES);
     Crownest__Records__PreviewRecord *record;
     struct sandbox *sandbox = NULL;
     enum preview_state state = find(previews, preview_id, arena, &record, &sandbox);
 
-    if (state != PREVIEW_MISSING)
+    if (state != PREVIEW_MISSING) {
         memcpy(ret_token_hash, record->token_hash.data, SECRET_HASH_SIZE);
+        (void)snprintf(ret_sandbox_id, ID_SIZE, "%s", record->preview->sandbox_id);
+    }
     sandbox_unref(sandbox);
     arena_free(arena);
     return state;

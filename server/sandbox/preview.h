@@ -39,9 +39,11 @@ struct status preview_delete(const struct previews *previews, const char *projec
 
 enum preview_state { PREVIEW_MISSING, PREVIEW_ENDED, PREVIEW_OPEN };
 
-/* What the gateway needs to know. Does not block: may be called from any thread. */
+/* What the gateway needs to know; the two are filled unless it is missing. Does not block: may be
+ * called from any thread. */
 enum preview_state preview_look(const struct previews *previews, const char *preview_id,
-                                uint8_t ret_token_hash[SECRET_HASH_SIZE]);
+                                uint8_t ret_token_hash[SECRET_HASH_SIZE],
+                                char ret_sandbox_id[ID_SIZE]);
 
 /* A socket connected to the port inside the sandbox, or a negative errno. */
 int preview_connect(const struct previews *previews, const char *preview_id);

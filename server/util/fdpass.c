@@ -4,11 +4,20 @@
 #include <stdint.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <unistd.h>
+
+#include "server/util/close.h"
+
+#define KERNEL_MAX 253 /* descriptors of one message */
 
 union control {
     struct cmsghdr header;
     char space[CMSG_SPACE(FDPASS_MAX * sizeof(int))];
+};
+
+/* The kernel itself closes what finds no room, and that may have to wait. */
+union control_of_all {
+    struct cmsghdr header;
+    char space[CMSG_SPACE(KERNEL_MAX * sizeof(int))];
 };
 
 int fdpass_send(int socket, const void *data, size_t size, const int *fds, unsigned fd_count)
@@ -36,11 +45,12 @@ void fdpass_close(int *fds, unsigned fd_count)
 {
     for (unsigned i = 0; i < fd_count; i++) {
         if (fds[i] >= 0)
-            (void)close(fds[i]);
+            close_promptly(fds[i]);
         fds[i] = -1;
     }
 }
 
+/* All that came, of which the first FDPASS_MAX are kept. */
 static unsigned fdpass_take(struct msghdr *message, int ret_fds[FDPASS_MAX])
 {
     unsigned count = 0;
@@ -51,8 +61,15 @@ static unsigned fdpass_take(struct msghdr *message, int ret_fds[FDPASS_MAX])
             continue;
         size_t fds = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
 
-        for (size_t i = 0; i < fds && count < FDPASS_MAX; i++)
-            memcpy(&ret_fds[count++], CMSG_DATA(header) + i * sizeof(int), sizeof(int));
+        for (size_t i = 0; i < fds; i++, count++) {
+            int fd;
+
+            memcpy(&fd, CMSG_DATA(header) + i * sizeof(int), sizeof(int));
+            if (count < FDPASS_MAX)
+                ret_fds[count] = fd;
+            else
+                close_promptly(fd);
+        }
     }
     return count;
 }
@@ -61,7 +78,7 @@ ssize_t fdpass_receive(int socket, void *data, size_t size, int ret_fds[FDPASS_M
                        unsigned *ret_fd_count)
 {
     struct iovec part = {.iov_base = data, .iov_len = size};
-    union control control;
+    union control_of_all control;
     struct msghdr message = {.msg_iov = &part,
                              .msg_iovlen = 1,
                              .msg_control = control.space,
@@ -75,8 +92,8 @@ ssize_t fdpass_receive(int socket, void *data, size_t size, int ret_fds[FDPASS_M
         return -errno;
     unsigned count = fdpass_take(&message, ret_fds);
 
-    if (message.msg_flags & (MSG_CTRUNC | MSG_TRUNC)) {
-        fdpass_close(ret_fds, count);
+    if ((message.msg_flags & (MSG_CTRUNC | MSG_TRUNC)) || count > FDPASS_MAX) {
+        fdpass_close(ret_fds, count < FDPASS_MAX ? count : FDPASS_MAX);
         return -EBADMSG;
     }
     *ret_fd_count = count;

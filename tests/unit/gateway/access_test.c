@@ -13,7 +13,7 @@ static struct harness harness;
 
 static int set_up(void **state)
 {
-    struct gateway_limits limits = harness_limits();
+    struct gateway_limits limits = gateway_default_limits;
 
     (void)state;
     limits.recheck_ms = 20;

@@ -1,6 +1,7 @@
 #include "tests/unit/gateway/harness.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <openssl/evp.h>
 #include <poll.h>
 #include <stdio.h>
@@ -9,23 +10,22 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define PATIENCE_MS 20000
-
 struct app_start {
     struct harness *harness;
     int fd;
 };
 
 static enum gateway_lookup lookup(void *arg, const char *preview_id,
-                                  uint8_t ret_token_hash[GATEWAY_HASH_SIZE])
+                                  struct gateway_preview *ret_preview)
 {
     struct harness *harness = arg;
 
     if (strcmp(preview_id, ID) != 0)
         return GATEWAY_MISSING;
-    (void)EVP_Digest(TOKEN, strlen(TOKEN), ret_token_hash, NULL, EVP_sha256(), NULL);
+    (void)EVP_Digest(TOKEN, strlen(TOKEN), ret_preview->token_hash, NULL, EVP_sha256(), NULL);
+    (void)snprintf(ret_preview->sandbox_id, sizeof(ret_preview->sandbox_id), "%s", SANDBOX_ID);
     if (atomic_load(&harness->rotated))
-        ret_token_hash[0] ^= 1;
+        ret_preview->token_hash[0] ^= 1;
     return (enum gateway_lookup)atomic_load(&harness->lookup);
 }
 
@@ -39,6 +39,27 @@ static void *run_app(void *arg)
     return NULL;
 }
 
+/* As nest-init makes it, which may keep a duplicate, and so does the harness. With the least of
+ * buffers, so that an app which takes nothing is soon felt. */
+static int tcp_pair(struct harness *harness, int ret_pair[2])
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof(address);
+    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int least = 1;
+
+    ret_pair[0] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    (void)setsockopt(listener, SOL_SOCKET, SO_RCVBUF, &least, sizeof(least));
+    (void)setsockopt(ret_pair[0], SOL_SOCKET, SO_SNDBUF, &least, sizeof(least));
+    if (listen(listener, 1) != 0 || getsockname(listener, (void *)&address, &size) != 0 ||
+        connect(ret_pair[0], (void *)&address, size) != 0)
+        abort();
+    ret_pair[1] = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+    (void)close(listener);
+    atomic_store(&harness->held, dup(ret_pair[0]));
+    return 0;
+}
+
 static int connect_app(void *arg, const char *preview_id)
 {
     struct harness *harness = arg;
@@ -50,7 +71,8 @@ static int connect_app(void *arg, const char *preview_id)
         return -ENOENT;
     if (error)
         return error;
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0)
+    if (harness->tcp ? tcp_pair(harness, pair)
+                     : socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
         return -errno;
     struct app_start *start = malloc(sizeof(*start));
 
@@ -61,14 +83,6 @@ static int connect_app(void *arg, const char *preview_id)
         abort();
     (void)pthread_mutex_unlock(&harness->mutex);
     return pair[0];
-}
-
-struct gateway_limits harness_limits(void)
-{
-    struct gateway_limits limits = gateway_default_limits;
-
-    limits.connect_threads = 4;
-    return limits;
 }
 
 void harness_start(struct harness *harness, const struct gateway_limits *limits,

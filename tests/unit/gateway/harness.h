@@ -19,10 +19,16 @@
 
 #define ID "prv_01h455vb4pex5vsknk084sn02q"
 #define HOST "prv-01h455vb4pex5vsknk084sn02q.localhost"
+#define SANDBOX_ID "sbx_01h455vb4pex5vsknk084sn02q"
 #define TOKEN "secret-of-the-preview-0123456789"
 #define WITH_TOKEN "Host: " HOST ":7070\r\nX-CrowNest-Preview-Token: " TOKEN "\r\n"
 
+/* Two lists of the least size at which Connection names too much only together. */
+#define NAMES_64 "a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,"
+#define HALF_OF_NAMES NAMES_64 NAMES_64 NAMES_64 NAMES_64 "a"
+
 #define HARNESS_APPS 64
+#define PATIENCE_MS 20000 /* for what must come */
 
 struct harness {
     struct gateway *gateway;
@@ -31,14 +37,14 @@ struct harness {
     atomic_int connect_error; /* negative errno, or 0 */
     atomic_uint connects;
     atomic_bool rotated; /* the token is another one now */
+    bool tcp;            /* the app is reached over TCP, and the other end of it is shared */
+    atomic_int held;     /* then: the duplicate of the last one that was handed to the gateway */
     char *seen;          /* the last request head an app got; guarded by mutex */
     pthread_mutex_t mutex;
     pthread_t apps[HARNESS_APPS];
     unsigned app_count; /* guarded by mutex */
 };
 
-/* Limits in which nothing runs out by itself. */
-struct gateway_limits harness_limits(void);
 void harness_start(struct harness *harness, const struct gateway_limits *limits,
                    void (*app)(struct harness *harness, int fd));
 void harness_stop(struct harness *harness);

@@ -1,4 +1,7 @@
 /* What takes too long, or is too much. */
+#include <errno.h>
+#include <poll.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -12,7 +15,7 @@ static struct harness harness;
 static void start(void (*change)(struct gateway_limits *limits),
                   void (*app)(struct harness *harness, int fd))
 {
-    struct gateway_limits limits = harness_limits();
+    struct gateway_limits limits = gateway_default_limits;
 
     limits.linger_ms = 50;
     change(&limits);
@@ -133,6 +136,52 @@ static void test_slow_answer(void **state)
     harness_stop(&harness);
 }
 
+/* Takes nothing, and gives as much as is taken. */
+static void app_one_way(struct harness *h, int fd)
+{
+    static const char block[4096];
+    struct pollfd closed = {.fd = fd, .events = POLLRDHUP};
+
+    app_read_head(h, fd);
+    if (strstr(h->seen, "POST")) {
+        (void)poll(&closed, 1, -1);
+        return;
+    }
+    send_text(fd, "HTTP/1.1 200 OK\r\n\r\n");
+    while (send(fd, block, sizeof(block), MSG_NOSIGNAL) > 0)
+        ;
+}
+
+/* Time runs also while much waits to be taken, be it by the app or by the visitor. */
+static void test_nothing_taken(void **state)
+{
+    static const char block[4096];
+
+    (void)state;
+    start(short_body, app_one_way);
+    int fd = visit(&harness);
+
+    send_text(fd, "POST / HTTP/1.1\r\n" WITH_TOKEN "Content-Length: 1000000000\r\n\r\n");
+    while (send(fd, block, sizeof(block), MSG_NOSIGNAL | MSG_DONTWAIT) > 0 || errno == EAGAIN) {
+        struct pollfd ready = {.fd = fd, .events = POLLIN | POLLOUT};
+
+        assert_int_equal(poll(&ready, 1, PATIENCE_MS), 1);
+        if (ready.revents & POLLIN)
+            break;
+    }
+    expect_status(read_all(fd), "504");
+    (void)close(fd);
+    harness_stop(&harness);
+    start(short_stream, app_one_way);
+    fd = visit(&harness);
+    send_text(fd, "GET / HTTP/1.1\r\n" WITH_TOKEN "\r\n");
+    struct pollfd cut = {.fd = fd};
+
+    assert_int_equal(poll(&cut, 1, PATIENCE_MS), 1);
+    (void)close(fd);
+    harness_stop(&harness);
+}
+
 static void app_quiet_socket(struct harness *h, int fd)
 {
     app_read_head(h, fd);
@@ -191,9 +240,11 @@ static void test_connections(void **state)
 }
 
 static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+static atomic_uint in_hook;
 
+/* Previews "p" and "q" are of one sandbox, "r" is of another. */
 static enum gateway_lookup open_to_all(void *arg, const char *preview_id,
-                                       uint8_t ret_token_hash[GATEWAY_HASH_SIZE])
+                                       struct gateway_preview *ret_preview)
 {
     /* SHA-256 of "x". */
     static const uint8_t hash[GATEWAY_HASH_SIZE] = {
@@ -203,19 +254,22 @@ static enum gateway_lookup open_to_all(void *arg, const char *preview_id,
     };
 
     (void)arg;
-    (void)preview_id;
-    memcpy(ret_token_hash, hash, sizeof(hash));
+    memcpy(ret_preview->token_hash, hash, sizeof(hash));
+    ret_preview->sandbox_id[0] = preview_id[strlen(preview_id) - 1] == 'r' ? 'b' : 'a';
+    ret_preview->sandbox_id[1] = 0;
     return GATEWAY_OPEN;
 }
 
-/* The preview that ends in "q" hangs until the gate opens, any other is refused at once. */
+/* The first sandbox hangs until the gate opens, any other refuses at once. */
 static int hang_or_refuse(void *arg, const char *preview_id)
 {
     (void)arg;
-    if (preview_id[strlen(preview_id) - 1] == 'q') {
-        (void)pthread_mutex_lock(&gate);
-        (void)pthread_mutex_unlock(&gate);
-    }
+    if (preview_id[strlen(preview_id) - 1] == 'r')
+        return -111;
+    (void)atomic_fetch_add(&in_hook, 1);
+    (void)pthread_mutex_lock(&gate);
+    (void)pthread_mutex_unlock(&gate);
+    (void)atomic_fetch_sub(&in_hook, 1);
     return -111;
 }
 
@@ -223,33 +277,43 @@ static int hang_or_refuse(void *arg, const char *preview_id)
     "GET / HTTP/1.1\r\nHost: prv-01h455vb4pex5vsknk084sn02" last ".localhost\r\n"                  \
     "X-CrowNest-Preview-Token: x\r\n\r\n"
 
-/* A sandbox whose connects hang holds up neither the others nor the end of the gateway. */
+/*
+ * A sandbox whose connects hang holds up neither the others nor the end of the gateway, however
+ * many previews it has: six places there are, four it may have, two of them being connected.
+ */
 static void test_hanging_connect(void **state)
 {
     struct gateway_options options = {.domain = "localhost",
                                       .hooks = {.lookup = open_to_all, .connect = hang_or_refuse}};
-    struct gateway_limits limits = harness_limits();
-    int fds[8];
+    struct gateway_limits limits = gateway_default_limits;
+    int fds[4];
 
     (void)state;
     limits.linger_ms = 50;
     limits.connect_ms = 1000;
-    limits.connect_threads = 3;
-    limits.connects_per_preview = 2;
-    limits.connects_queued = 16;
+    limits.passages = 6;
+    limits.passages_per_sandbox = 4;
+    limits.connects_per_sandbox = 2;
     (void)pthread_mutex_lock(&gate);
     assert_int_equal(gateway_new_limited(&options, &limits, &harness.gateway, NULL), 0);
-    for (int i = 0; i < 8; i++) {
+    for (int i = 0; i < 4; i++) {
         fds[i] = visit(&harness);
-        send_text(fds[i], TO("q"));
+        send_text(fds[i], i % 2 ? TO("p") : TO("q"));
     }
     expect_status(ask(&harness, TO("r")), "502");
-    for (int i = 0; i < 8; i++) {
+    expect_status(ask(&harness, TO("q")), "503");
+    expect_status(ask(&harness, TO("p")), "503");
+    for (int i = 0; i < 4; i++) {
         expect_status(read_all(fds[i]), "504");
         (void)close(fds[i]);
     }
+    assert_int_equal(atomic_load(&in_hook), 2);
     expect_status(ask(&harness, TO("r")), "502");
     (void)pthread_mutex_unlock(&gate);
+    /* When it has answered it may be asked again. */
+    while (atomic_load(&in_hook) > 0)
+        (void)sched_yield();
+    expect_status(ask(&harness, TO("p")), "502");
     gateway_free(harness.gateway);
 }
 
@@ -259,7 +323,7 @@ int main(void)
         cmocka_unit_test(test_slow_head),       cmocka_unit_test(test_idle),
         cmocka_unit_test(test_slow_body),       cmocka_unit_test(test_slow_answer),
         cmocka_unit_test(test_idle_tunnel),     cmocka_unit_test(test_connections),
-        cmocka_unit_test(test_hanging_connect),
+        cmocka_unit_test(test_hanging_connect), cmocka_unit_test(test_nothing_taken),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

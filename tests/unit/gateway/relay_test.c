@@ -17,7 +17,7 @@ static struct harness harness;
 
 static int set_up(void **state)
 {
-    struct gateway_limits limits = harness_limits();
+    struct gateway_limits limits = gateway_default_limits;
 
     (void)state;
     limits.linger_ms = 50;
@@ -374,13 +374,13 @@ static void test_stripped_from_requests(void **state)
 static void app_set_cookies(struct harness *h, int fd)
 {
     app_read_head(h, fd);
-    send_text(fd,
-              "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: X-Private\r\nX-Private: 1\r\n"
-              "Set-Cookie: a=1; Path=/; Domain=localhost; HttpOnly\r\n"
-              "Set-Cookie: b=2 ;DOMAIN = .localhost\r\n"
-              "Set-Cookie: crownest_preview=stolen\r\nSet-Cookie: CrowNest_Preview =stolen\r\n"
-              "Set-Cookie: =crownest_preview=stolen\r\nSet-Cookie: stolen\r\n"
-              "Alt-Svc: h2=\":1\"\r\nKeep-Alive: timeout=5\r\nX-App: yes\r\n\r\n");
+    send_text(fd, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX-Private: 1\r\n"
+                  "Connection: " HALF_OF_NAMES "\r\nConnection: X-Private\r\n"
+                  "Set-Cookie: a=1; Path=/; Domain=localhost; HttpOnly\r\n"
+                  "Set-Cookie: b=2 ;DOMAIN = .localhost\r\n"
+                  "Set-Cookie: crownest_preview=stolen\r\nSet-Cookie: CrowNest_Preview =stolen\r\n"
+                  "Set-Cookie: =crownest_preview=stolen\r\nSet-Cookie: stolen\r\n"
+                  "Alt-Svc: h2=\":1\"\r\nKeep-Alive: timeout=5\r\nX-App: yes\r\n\r\n");
 }
 
 static void test_stripped_from_responses(void **state)
@@ -425,6 +425,8 @@ static void test_bad_answers(void **state)
         "HTTP/1.1 101 Switching Protocols\r\n\r\n",
         "HTTP/1.1 999 What\r\n\r\n",
         "HTTP/2.0 200 OK\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nConnection: " HALF_OF_NAMES "\r\nConnection: " HALF_OF_NAMES
+        "\r\nContent-Length: 0\r\n\r\n",
     };
 
     (void)state;

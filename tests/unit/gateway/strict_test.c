@@ -74,6 +74,9 @@ static const struct raw refused[] = {
     /* Connection and Upgrade. */
     {"GET / HTTP/1.1\r\n" T "Connection: close, X-CrowNest-Preview-Token\r\n\r\n", "400"},
     {"GET / HTTP/1.1\r\n" T "Connection: Host\r\n\r\n", "400"},
+    {"GET / HTTP/1.1\r\n" T "Connection: " HALF_OF_NAMES "\r\nConnection: " HALF_OF_NAMES
+     "\r\n\r\n",
+     "400"},
     {"GET / HTTP/1.1\r\n" T "Connection: x_forwarded_for\r\n\r\n", "400"},
     {"POST / HTTP/1.1\r\n" T "Connection: content-length\r\nContent-Length: 5\r\n\r\nhello", "400"},
     {"GET / HTTP/1.1\r\n" T "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
@@ -130,7 +133,7 @@ static struct harness harness;
 
 static int set_up(void **state)
 {
-    struct gateway_limits limits = harness_limits();
+    struct gateway_limits limits = gateway_default_limits;
 
     (void)state;
     limits.linger_ms = 50;

@@ -19,7 +19,7 @@ static char last_words[16];
 
 static int set_up(void **state)
 {
-    struct gateway_limits limits = harness_limits();
+    struct gateway_limits limits = gateway_default_limits;
 
     (void)state;
     limits.linger_ms = 200;
