@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <time.h>
@@ -42,6 +43,11 @@ int cgroup_init(struct sd_err *err)
         return sd_err_set(err, ENOTSUP, "no cgroup v2 tree at " CGROUP_ROOT "[/unified]");
     }
     return layout->setup(err);
+}
+
+const char *cgroup_layout_name(void)
+{
+    return layout == NULL ? NULL : layout->name;
 }
 
 const char *cgroup_tree(void)
@@ -108,7 +114,12 @@ int cgroup_open(const char *id, int *ret_fd, struct sd_err *err)
 {
     char path[PATH_MAX];
     tree_path(id, "", path);
-    int fd = open(path, O_DIRECTORY | O_CLOEXEC);
+    /* With a mount of its own there is nothing above it: ".." would lead to the host's root. */
+    io_cleanup_fd int mount = open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+    if (mount < 0) {
+        return sd_err_sys(err, "copy the cgroup's mount");
+    }
+    int fd = openat(mount, ".", O_DIRECTORY | O_CLOEXEC);
     if (fd < 0) {
         return sd_err_sys(err, "open cgroup");
     }

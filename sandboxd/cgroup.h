@@ -32,6 +32,7 @@ struct cgroup_usage {
 
 /* What differs between the layouts. */
 struct cgroup_layout {
+    const char *name;
     /* Makes "crownest" and lets it have the controllers. */
     int (*setup)(struct sd_err *err);
     /* Makes crownest/<id> with its limits; not in the v2 tree of a v1 host. */
@@ -51,6 +52,9 @@ extern const struct cgroup_layout cgroup_v2;
 /* Finds the layout and makes "crownest". Call once, before all else. */
 int cgroup_init(struct sd_err *err);
 
+/* For a person; NULL when none was found. */
+const char *cgroup_layout_name(void);
+
 /* Mount point of the v2 tree; for the layouts. */
 const char *cgroup_tree(void);
 
@@ -61,7 +65,7 @@ int cgroup_create(const char *id, const struct sd_limits *limits, uid_t owner, g
 /* Moves the calling process into them. */
 int cgroup_enter(const char *id, struct sd_err *err);
 
-/* A descriptor of crownest/<id> in the v2 tree. */
+/* A descriptor of crownest/<id> in the v2 tree, for nest-init: it leads nowhere else. */
 int cgroup_open(const char *id, int *ret_fd, struct sd_err *err);
 
 /*

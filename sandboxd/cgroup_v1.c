@@ -293,6 +293,7 @@ static int remove_group(const char *id)
 }
 
 const struct cgroup_layout cgroup_v1 = {
+    .name = "v1 hybrid, with a v2 tree beside it",
     .setup = setup,
     .create = create,
     .enter = enter,

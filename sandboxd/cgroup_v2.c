@@ -145,6 +145,7 @@ static int remove_group(const char *id)
 }
 
 const struct cgroup_layout cgroup_v2 = {
+    .name = "v2 unified",
     .setup = setup,
     .create = create,
     .enter = enter,

@@ -14,6 +14,7 @@
 
 #include "sandboxd/caps.h"
 #include "sandboxd/cgroup.h"
+#include "sandboxd/disk.h"
 #include "sandboxd/io.h"
 #include "sandboxd/volume.h"
 
@@ -91,6 +92,11 @@ static bool is_zero_setting(const char *path)
     return io_read_number_at(AT_FDCWD, path, "", &number) == -ENOENT || number == 0;
 }
 
+static bool is_set_to_zero(const char *path)
+{
+    return access(path, F_OK) == 0 && is_zero_setting(path);
+}
+
 static bool has_no_swap(void)
 {
     char text[256];
@@ -132,13 +138,20 @@ static bool has_landlock(void)
     return syscall(SYS_landlock_create_ruleset, NULL, 0, 1) >= 2;
 }
 
-static bool has_io_limits(void)
+static bool has_io_controller(void)
 {
     char controllers[512];
     ssize_t length =
         io_read_at(AT_FDCWD, "/sys/fs/cgroup/cgroup.controllers", controllers, sizeof(controllers));
     return length > 0 ? strstr(controllers, "io") != NULL
                       : access("/sys/fs/cgroup/blkio/blkio.throttle.read_bps_device", F_OK) == 0;
+}
+
+/* Where state is kept unless somebody says otherwise; --templates adds where they are. */
+static bool has_io_disk(void)
+{
+    struct sd_err err = {0};
+    return disk_at(0) != NULL || (disk_add("/var/lib", &err) == 0 && disk_at(0) != NULL);
 }
 
 /* As high, or not there at all. */
@@ -163,6 +176,25 @@ static bool keeps_userfaultfd_to_root(void)
     return is_zero_setting("/proc/sys/vm/unprivileged_userfaultfd");
 }
 
+static bool keeps_tracing_to_parents(void)
+{
+    return is_at_least("/proc/sys/kernel/yama/ptrace_scope", 1);
+}
+
+/* Debian's and Ubuntu's own settings; other kernels leave it to everybody. */
+static bool keeps_user_namespaces_to_root(void)
+{
+    return is_set_to_zero("/proc/sys/kernel/unprivileged_userns_clone") ||
+           !is_zero_setting("/proc/sys/kernel/apparmor_restrict_unprivileged_userns");
+}
+
+/* No limit of a sandbox counts them. */
+static bool has_no_huge_pages(void)
+{
+    return is_zero_setting("/proc/sys/vm/nr_hugepages") &&
+           is_zero_setting("/proc/sys/vm/nr_overcommit_hugepages");
+}
+
 static const struct check CHECKS[] = {
     {"root", is_root, true, "start sandboxd as root"},
     {"openat2 and mount_setattr (Linux 5.12)", has_mount_setattr, true, "use Linux 6.1 or later"},
@@ -175,7 +207,12 @@ static const struct check CHECKS[] = {
     {"seccomp filters", has_seccomp, true, "use a kernel with CONFIG_SECCOMP_FILTER"},
     {"Landlock", has_landlock, false,
      "boot with landlock among the lsm= of the kernel's command line"},
-    {"limits on io", has_io_limits, false, "use a kernel with the io (or blkio) cgroup controller"},
+    {"limits on io", has_io_controller, false,
+     "use a kernel with the io (or blkio) cgroup controller"},
+    {"a disk to set them on", has_io_disk, false,
+     "keep templates and state on a file system with a block device of its own"},
+    {"no huge pages that sandboxes could take", has_no_huge_pages, false,
+     "sysctl vm.nr_hugepages=0 vm.nr_overcommit_hugepages=0"},
     {"no swap", has_no_swap, false, "swapoff -a, or encrypt swap: tenants' memory may reach it"},
     {"kernel same-page merging off", has_no_ksm, false, "echo 0 > /sys/kernel/mm/ksm/run"},
     {"no dumps of privileged processes", has_no_suid_dumps, false, "sysctl fs.suid_dumpable=0"},
@@ -188,6 +225,10 @@ static const struct check CHECKS[] = {
     {"perf events for root only", keeps_perf_to_root, false, "sysctl kernel.perf_event_paranoid=2"},
     {"userfaultfd for root only", keeps_userfaultfd_to_root, false,
      "sysctl vm.unprivileged_userfaultfd=0"},
+    {"user namespaces for root only", keeps_user_namespaces_to_root, false,
+     "sysctl kernel.unprivileged_userns_clone=0, on kernels that have it"},
+    {"tracing of child processes only", keeps_tracing_to_parents, false,
+     "sysctl kernel.yama.ptrace_scope=1"},
 };
 
 static int print_layer(const char *volume)
@@ -219,6 +260,9 @@ int host_check_print(const char *volume)
         } else {
             printf("weak     %s: %s\n", c->name, c->remedy);
         }
+    }
+    if (cgroup_layout_name() != NULL) {
+        printf("ok       cgroup layout: %s\n", cgroup_layout_name());
     }
     return missing;
 }

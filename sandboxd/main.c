@@ -58,7 +58,7 @@ static int usage(void)
 {
     fprintf(stderr, "usage: sandboxd --socket PATH --run-dir DIR --templates DIR --client-uid UID\n"
                     "                [--volume DIR] [--ready-fd N] [--kill-on-exit]\n"
-                    "       sandboxd --check-host [--volume DIR]\n");
+                    "       sandboxd --check-host [--templates DIR] [--volume DIR]\n");
     return 2;
 }
 
@@ -330,6 +330,9 @@ int main(int argc, char **argv)
         return usage();
     }
     if (options.check_host) {
+        if (options.templates != NULL) {
+            (void)disk_add(options.templates, &err);
+        }
         return host_check_print(options.volume) == 0 ? 0 : 1;
     }
     if (prepare(&options, &config, &err) < 0) {

@@ -2,13 +2,16 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/keyctl.h>
 #include <linux/sched.h>
 #include <seccomp.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/personality.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 
 #include "sandboxd/io.h"
@@ -39,12 +42,12 @@ static const char *const ALLOWED[] = {
     "arch_prctl", "capget", "capset", "execve", "execveat", "exit", "exit_group", "fork", "futex",
     "futex_waitv", "get_robust_list", "get_thread_area", "getcpu", "getpgid", "getpgrp", "getpid",
     "getppid", "getpriority", "getrandom", "getrlimit", "getrusage", "getsid", "gettid",
-    "ioprio_get", "ioprio_set", "kill", "pidfd_open", "pidfd_send_signal", "prctl", "prlimit64",
-    "rseq", "sched_get_priority_max", "sched_get_priority_min", "sched_getaffinity",
-    "sched_getattr", "sched_getparam", "sched_getscheduler", "sched_rr_get_interval",
-    "sched_setaffinity", "sched_setattr", "sched_setparam", "sched_setscheduler", "sched_yield",
-    "set_robust_list", "set_thread_area", "set_tid_address", "setpgid", "setpriority", "setrlimit",
-    "setsid", "sysinfo", "tgkill", "time", "times", "tkill", "uname", "vfork", "wait4", "waitid",
+    "ioprio_get", "ioprio_set", "kill", "pidfd_open", "pidfd_send_signal", "prlimit64", "rseq",
+    "sched_get_priority_max", "sched_get_priority_min", "sched_getaffinity", "sched_getattr",
+    "sched_getparam", "sched_getscheduler", "sched_rr_get_interval", "sched_setaffinity",
+    "sched_setattr", "sched_setparam", "sched_setscheduler", "sched_yield", "set_robust_list",
+    "set_thread_area", "set_tid_address", "setpgid", "setpriority", "setrlimit", "setsid",
+    "sysinfo", "tgkill", "time", "times", "tkill", "uname", "vfork", "wait4", "waitid",
     /* ids */
     "getegid", "geteuid", "getgid", "getgroups", "getresgid", "getresuid", "getuid", "setfsgid",
     "setfsuid", "setgid", "setgroups", "setregid", "setresgid", "setresuid", "setreuid", "setuid",
@@ -120,9 +123,9 @@ static const char *const REFUSED[] = {"acct",
 
 /* What building, entering and removing jails takes beside the calls of commands. */
 static const char *const OWN[] = {
-    "clone",      "clone3",        "fsconfig",    "fsmount",   "fsopen",        "ioctl",
-    "keyctl",     "mount",         "move_mount",  "open_tree", "mount_setattr", "personality",
-    "pivot_root", "setdomainname", "sethostname", "umount2",   "unshare",
+    "clone",  "clone3",        "fsconfig",    "fsmount",       "fsopen",      "ioctl",
+    "mount",  "move_mount",    "open_tree",   "mount_setattr", "personality", "pivot_root",
+    "prctl",  "setdomainname", "sethostname", "umount2",       "unshare",
 #ifdef __SANITIZE_ADDRESS__
     "ptrace", /* how the leak checker stops the threads that it looks at */
 #endif
@@ -179,33 +182,53 @@ static int add_arguments(scmp_filter_ctx f)
 }
 
 /*
- * Allows every ioctl but the two that put words into a terminal's mouth. The kernel looks at the
- * low 32 bits of the number only, so a comparison of all 64 would be walked around, and libseccomp
+ * Allows a call unless its argument, an int to the kernel, is among the forbidden ones. The kernel
+ * looks at its low 32 bits only, so a comparison of all 64 would be walked around, and libseccomp
  * can neither negate a masked comparison nor use an argument twice in a rule. So the complement is
- * spelt out: a number is another one if any bit in which both agree is different, or if the bits
- * in which they differ look like neither of them.
+ * spelt out: a number is another one if any bit in which they all agree is different, or if the
+ * bits in which they differ look like none of them.
  */
-static int add_ioctl(scmp_filter_ctx f)
+static int add_all_but(scmp_filter_ctx f, int call, unsigned int argument,
+                       const uint32_t *forbidden, size_t count)
 {
-    const uint32_t agree = ~((uint32_t)TIOCSTI ^ (uint32_t)TIOCLINUX);
+    uint32_t differ = 0;
     int e = 0;
+    for (size_t i = 0; i < count; i++) {
+        differ |= forbidden[i] ^ forbidden[0];
+    }
     for (unsigned int bit = 0; e == 0 && bit < 32; bit++) {
-        uint32_t mask = agree & (1U << bit);
+        uint32_t mask = ~differ & (1U << bit);
         if (mask != 0) {
-            e = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1,
-                                 SCMP_A1(SCMP_CMP_MASKED_EQ, mask, ~(uint32_t)TIOCSTI & mask));
+            e = seccomp_rule_add(
+                f, SCMP_ACT_ALLOW, call, 1,
+                SCMP_CMP(argument, SCMP_CMP_MASKED_EQ, mask, ~forbidden[0] & mask));
         }
     }
     /* Counts through all values of the other bits, upwards, by filling the gaps with ones. */
-    uint32_t value = 0;
-    do {
-        if (value != (TIOCSTI & ~agree) && value != (TIOCLINUX & ~agree) && e == 0) {
-            e = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1,
-                                 SCMP_A1(SCMP_CMP_MASKED_EQ, ~agree, value));
+    for (uint32_t value = 0; e == 0 && differ != 0; value = ((value | ~differ) + 1) & differ) {
+        bool is_forbidden = false;
+        for (size_t i = 0; i < count; i++) {
+            is_forbidden = is_forbidden || value == (forbidden[i] & differ);
         }
-        value = ((value | agree) + 1) & ~agree;
-    } while (value != 0);
+        if (!is_forbidden) {
+            e = seccomp_rule_add(f, SCMP_ACT_ALLOW, call, 1,
+                                 SCMP_CMP(argument, SCMP_CMP_MASKED_EQ, differ, value));
+        }
+        if (value == differ) {
+            break;
+        }
+    }
     return e;
+}
+
+static int add_words(scmp_filter_ctx f)
+{
+    /* What puts words into a terminal's mouth; what has the kernel load drivers for modems. */
+    static const uint32_t IOCTLS[] = {TIOCSTI, TIOCLINUX, TIOCSETD};
+    /* Who shares a core with nobody slows down whoever has the other half of it. */
+    static const uint32_t PRCTLS[] = {PR_SCHED_CORE};
+    int e = add_all_but(f, SCMP_SYS(ioctl), 1, IOCTLS, COUNT(IOCTLS));
+    return e < 0 ? e : add_all_but(f, SCMP_SYS(prctl), 0, PRCTLS, COUNT(PRCTLS));
 }
 
 /* A filter that allows ALLOWED and some sockets. NULL with err filled. */
@@ -244,6 +267,11 @@ int seccomp_confine(struct sd_err *err)
     }
     int error = add_names(f, SCMP_ACT_ALLOW, OWN, COUNT(OWN), err);
     if (error == 0) {
+        /* Of all that can be done with keys: a jail leaves the keyring of sandboxd. */
+        error = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(keyctl), 1,
+                                 SCMP_A0_32(SCMP_CMP_EQ, KEYCTL_JOIN_SESSION_KEYRING));
+    }
+    if (error == 0) {
         error = seccomp_load(f);
         if (error < 0) {
             (void)sd_err_set(err, -error, "seccomp_load");
@@ -257,7 +285,7 @@ static int add_restricted(scmp_filter_ctx f, struct sd_err *err)
 {
     int error = add_arguments(f);
     if (error == 0) {
-        error = add_ioctl(f);
+        error = add_words(f);
     }
     if (error < 0) {
         return sd_err_set(err, -error, "argument rules");

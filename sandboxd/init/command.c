@@ -450,6 +450,17 @@ int command_on_reaped(pid_t pid, int status, const struct rusage *usage)
     return 0;
 }
 
+bool command_waits_for(pid_t pid)
+{
+    for (size_t i = 0; i < used; i++) {
+        const struct command *c = &table[i];
+        if (c->state != FREE && (c->relay == pid || (c->state == STARTING && c->pid == pid))) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void command_finish_ending(void)
 {
     for (size_t i = 0; i < used; i++) {

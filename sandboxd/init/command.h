@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <sys/resource.h>
 #include <sys/types.h>
 
@@ -24,6 +25,9 @@ void command_ack(struct nest_message *message);
 
 /* A child of ours was reaped. Returns whether it was a command's first process, or its relay. */
 int command_on_reaped(pid_t pid, int status, const struct rusage *usage);
+
+/* Whether it is a relay, or has not become a command yet. */
+bool command_waits_for(pid_t pid);
 
 /* After a batch of reaping: sends the exits of commands of which nothing is left. */
 void command_finish_ending(void);

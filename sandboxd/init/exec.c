@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -24,10 +25,27 @@
 #define OWN_SOCKET 3
 
 static struct sock_fprog filter;
+static struct rlimit open_files; /* of commands */
+
+/* What commands get is kept, and nest-init takes all it may have. */
+static int split_open_files(void)
+{
+    struct rlimit own;
+    if (getrlimit(RLIMIT_NOFILE, &own) < 0) {
+        return -errno;
+    }
+    open_files = (struct rlimit){own.rlim_cur, own.rlim_cur};
+    own.rlim_cur = own.rlim_max;
+    return setrlimit(RLIMIT_NOFILE, &own) < 0 ? -errno : 0;
+}
 
 int exec_init(void)
 {
     struct stat st;
+    int error = split_open_files();
+    if (error < 0) {
+        return error;
+    }
     if (fstat(NEST_FD_SECCOMP, &st) < 0) {
         return -errno;
     }
@@ -164,6 +182,7 @@ static int prepare(int *socket)
     }
     /* nest-init's other descriptors are not for here, and some must end when it closes them. */
     if (syscall(SYS_close_range, OWN_SOCKET + 1, ~0U, 0) < 0 ||
+        setrlimit(RLIMIT_NOFILE, &open_files) < 0 ||
         syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &filter) < 0) {
         return -errno;
     }

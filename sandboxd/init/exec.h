@@ -24,7 +24,7 @@ struct exec_failure {
     uint32_t step; /* enum nest_step */
 };
 
-/* In nest-init: reads the filter that it was started with. 0 or -errno. */
+/* In nest-init: takes what commands will get, the filter and limits. 0 or -errno. */
 int exec_init(void);
 
 /* In the child: waits for the order and carries it out. */

@@ -128,6 +128,17 @@ int nest_send_error(const struct nest_request *request, int error)
     return nest_send(&reply, NULL, 0);
 }
 
+/*
+ * Root inside may stop what works for nest-init, and somebody would wait for it for ever: its end
+ * is what root could have had as well. Commands may be stopped.
+ */
+static void on_stopped(pid_t pid)
+{
+    if (command_waits_for(pid) || worker_is(pid) || spawn_waits_for(pid)) {
+        (void)kill(pid, SIGKILL);
+    }
+}
+
 static void reap(void)
 {
     struct signalfd_siginfo info;
@@ -136,8 +147,10 @@ static void reap(void)
     pid_t pid;
     while (read(signals, &info, sizeof(info)) > 0) {
     }
-    while ((pid = wait4(-1, &status, WNOHANG, &usage)) > 0) {
-        if (!command_on_reaped(pid, status, &usage) && !spawn_on_reaped(pid)) {
+    while ((pid = wait4(-1, &status, WNOHANG | WUNTRACED, &usage)) > 0) {
+        if (WIFSTOPPED(status)) {
+            on_stopped(pid);
+        } else if (!command_on_reaped(pid, status, &usage) && !spawn_on_reaped(pid)) {
             worker_on_reaped(pid, status);
         }
     }

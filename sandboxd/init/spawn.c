@@ -133,9 +133,14 @@ static void drop_seat(void)
     seat.pid = 0;
 }
 
+bool spawn_waits_for(pid_t pid)
+{
+    return pid == seat.pid;
+}
+
 bool spawn_on_reaped(pid_t pid)
 {
-    if (pid != seat.pid) {
+    if (!spawn_waits_for(pid)) {
         return false;
     }
     drop_seat();

@@ -26,7 +26,9 @@ int spawn_prepare(void);
 /* blob is the memfd of the request. All descriptors are the caller's. 0 or -errno. */
 int spawn_command(const struct nest_spawn *spawn, int blob, struct spawn_result *ret_result);
 
-/* A child was reaped: was it the one that waits? */
+/* Is it the one that waits? */
+bool spawn_waits_for(pid_t pid);
+/* A child was reaped: was it that? */
 bool spawn_on_reaped(pid_t pid);
 
 /* Removes the group of a command that has ended. */

@@ -133,6 +133,16 @@ void worker_start(struct nest_message *message)
         .pid = pid, .op = request->op, .serial = request->serial, .token = request->token};
 }
 
+bool worker_is(pid_t pid)
+{
+    for (size_t i = 0; i < NEST_MAX_WORKERS; i++) {
+        if (table[i].pid == pid) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void worker_on_reaped(pid_t pid, int status)
 {
     for (size_t i = 0; i < NEST_MAX_WORKERS; i++) {

@@ -3,9 +3,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#define KILL_LIMIT_MS 1000
+
 int fixture_can_run(void)
 {
     return jail_missing() == NULL;
+}
+
+int fixture_kill_limit_ms(void)
+{
+    const char *slowness = getenv("CROWNEST_TEST_SLOWNESS");
+    return KILL_LIMIT_MS * (slowness != NULL && atoi(slowness) > 0 ? atoi(slowness) : 1);
 }
 
 static void needs_what_the_host_lacks(void **state)

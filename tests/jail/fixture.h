@@ -17,6 +17,12 @@ int fixture_stop(void **state);
 /* Whether the host can run jails. */
 int fixture_can_run(void);
 
+/*
+ * Within so many ms a sandbox is killed, whatever it does; CROWNEST_TEST_SLOWNESS times as many on
+ * a machine that is not a real one.
+ */
+int fixture_kill_limit_ms(void);
+
 /* Instead of the tests: one skipped case, after a line that names what is missing. */
 int fixture_skip(void);
 

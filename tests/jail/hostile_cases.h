@@ -80,8 +80,8 @@ CASE("walk through init's root", open("/proc/1/root/etc/shadow", O_RDONLY), "ENO
 CASE("walk through init's working directory", open("/proc/1/cwd/etc", O_RDONLY), "ENOENT", "EACCES")
 /* Their numbers may be seen, what they are may not. */
 CASE("list init's descriptors", read_directory("/proc/1/fd"), "ENOENT", "ok|EACCES")
-CASE("see what init's descriptors are", readlink("/proc/1/fd/3", log_buffer, sizeof(log_buffer)),
-     "ENOENT", "EACCES")
+CASE("see what init's descriptors are",
+     readlink("/proc/1/fd/3", attack_buffer, sizeof(attack_buffer)), "ENOENT", "EACCES")
 CASE("see the details of init's descriptors", read_some("/proc/1/fdinfo/3"), "ENOENT", "EACCES")
 CASE("open init's control socket", open("/proc/1/fd/3", O_RDWR), "ENOENT", "EACCES")
 CASE("open init's cgroup directory", open("/proc/1/fd/4", O_RDONLY), "ENOENT", "EACCES")
@@ -170,7 +170,7 @@ CASE("adjust the time", syscall(SYS_adjtimex, 0), "ENOSYS", "ENOSYS")
 CASE("adjust a clock", syscall(SYS_clock_adjtime, 0, 0), "ENOSYS", "ENOSYS")
 CASE("name the host", sethostname("owned", 5), "EPERM", "EPERM")
 CASE("name the domain", setdomainname("owned", 5), "EPERM", "EPERM")
-CASE("read the kernel's log", syscall(SYS_syslog, 3, log_buffer, sizeof(log_buffer)), "EPERM",
+CASE("read the kernel's log", syscall(SYS_syslog, 3, attack_buffer, sizeof(attack_buffer)), "EPERM",
      "EPERM")
 CASE("clear the kernel's log", syscall(SYS_syslog, 5, 0, 0), "EPERM", "EPERM")
 CASE("hang up a terminal", syscall(SYS_vhangup), "EPERM", "EPERM")
@@ -219,6 +219,51 @@ CASE("switch the virtual terminal", terminal_ioctl(0x5606), "ENOTTY|EINVAL", "EN
 CASE("freeze the file system", ioctl_on("/", 0xc0045877), "EPERM|EOPNOTSUPP", "EPERM|EOPNOTSUPP")
 CASE("shut the file system down", ioctl_on("/", 0x8004587d), "EPERM|ENOTTY|EOPNOTSUPP",
      "EPERM|ENOTTY|EOPNOTSUPP")
+
+CASE("have the kernel load a modem's driver", peer_ioctl(TIOCSETD), "ENOSYS", "ENOSYS")
+CASE("have the kernel load a modem's driver, high bits set", peer_ioctl(1UL << 33 | TIOCSETD),
+     "ENOSYS", "ENOSYS")
+
+/* --- escape: its own pipes and pages --- */
+CASE("write into its own input", write_again("/proc/self/fd/0"), "ok|EPIPE", "ok|EPIPE")
+CASE("read its own output", read_again("/proc/self/fd/2"), "ok", "ok")
+CASE("make the output a pipe of a byte", fcntl(2, F_SETPIPE_SZ, 1), "ok|EBUSY", "ok|EBUSY")
+CASE("make the output a pipe of 1 MiB", fcntl(2, F_SETPIPE_SZ, 1 << 20), "ok|EPERM", "ok|EPERM")
+CASE("make the output a pipe of 1 GiB", fcntl(2, F_SETPIPE_SZ, 1 << 30), "EPERM", "EPERM")
+CASE("have init killed when output comes", signal_init_by_output(), "ok|EPERM", "ok|EPERM")
+CASE("write output in packets", packet_output(), "ok|EINVAL", "ok|EINVAL")
+CASE("hold a lease of the output", fcntl(2, F_SETLEASE, F_WRLCK), "EINVAL", "EINVAL")
+CASE("be notified of the output", fcntl(2, F_NOTIFY, 1), "ENOTDIR", "ENOTDIR")
+CASE("lock the output", flock(2, LOCK_EX | LOCK_NB), "ok|EINVAL|EBADF", "ok|EINVAL|EBADF")
+CASE("change pages that are in the output", gift_page(), "ok", "ok")
+CASE("overwrite the template through its own memory", write_own_memory(MAP_PRIVATE), "ok|EIO",
+     "ok|EIO")
+CASE("overwrite the template through shared memory", write_own_memory(MAP_SHARED), "EIO", "EIO")
+CASE("overwrite the template through a pipe", write_spliced_page(), "ok", "ok")
+CASE("dump core", dump_core(), "ENODATA", "ENODATA")
+CASE("share a core with nobody", prctl(PR_SCHED_CORE, 1, 0, 0, 0), "ENOSYS", "ENOSYS")
+CASE("share a core with nobody, high bits set", syscall(SYS_prctl, 1UL << 32 | 62, 1, 0, 0, 0),
+     "ENOSYS", "ENOSYS")
+CASE("be a child of init", clone_with(CLONE_PARENT), "ok", "ok")
+
+/* --- escape: the ways by which the server comes in --- */
+CASE("reach its control socket by path", connect_path(attack_targets.control), "ENOENT", "ENOENT")
+CASE("reach its control socket through init", connect_path("/proc/1/fd/4"), "ENOENT", "EACCES")
+CASE("reach it by an abstract name", connect_abstract(attack_targets.control), "ECONNREFUSED",
+     "ECONNREFUSED")
+CASE("find it among the sockets", find_in("/proc/net/unix", "control"), "ENODATA", "ENODATA")
+CASE("find sandboxd's among the sockets", find_in("/proc/net/unix", "crownest"), "ENODATA",
+     "ENODATA")
+CASE("find the host's name of its groups", find_in("/proc/self/cgroup", "crownest"), "ENODATA",
+     "ENODATA")
+CASE("find the host's name of init's groups", find_in("/proc/1/cgroup", "crownest"), "ENOENT",
+     "ENODATA")
+CASE("find where the host keeps it", find_in("/proc/self/mountinfo", "crownest"), "ENODATA",
+     "ENODATA")
+CASE("find the host's name of its disk", find_in("/proc/self/mountinfo", "/dev/loop"), "ENODATA",
+     "ENODATA")
+CASE("reach what waits to be the next command", open_of_helpers("fd/3", O_RDWR), "ENOENT", "EACCES")
+CASE("write the memory of what waits", open_of_helpers("mem", O_RDWR), "ENOENT", "EACCES")
 
 /* --- leak: what /proc and /sys give away or take --- */
 CASE("set the host's core handler", write_to("/proc/sys/kernel/core_pattern", "|/x"),
@@ -294,11 +339,12 @@ CASE("replace the packet filter", setsockopt_on(SOL_IP, 64), "EPERM|ENOPROTOOPT"
      "EPERM|ENOPROTOOPT")
 CASE("mark packets", setsockopt_on(SOL_SOCKET, SO_MARK), "EPERM", "EPERM")
 CASE("force a large receive buffer", setsockopt_on(SOL_SOCKET, SO_RCVBUFFORCE), "EPERM", "EPERM")
-CASE("reach the host's loopback", connect_to("127.0.0.1", host_port), "ECONNREFUSED",
+CASE("reach the host's loopback", connect_to("127.0.0.1", attack_targets.port), "ECONNREFUSED",
      "ECONNREFUSED")
-CASE("reach the host's loopback over IPv6", connect_to6("::1", host_port),
+CASE("reach the host's loopback over IPv6", connect_to6("::1", attack_targets.port),
      "ECONNREFUSED|EADDRNOTAVAIL", "ECONNREFUSED|EADDRNOTAVAIL")
-CASE("reach the host by 0.0.0.0", connect_to("0.0.0.0", host_port), "ECONNREFUSED", "ECONNREFUSED")
+CASE("reach the host by 0.0.0.0", connect_to("0.0.0.0", attack_targets.port), "ECONNREFUSED",
+     "ECONNREFUSED")
 CASE("reach the cloud's metadata", connect_to("169.254.169.254", 80), "ENETUNREACH", "ENETUNREACH")
 CASE("reach a private network", connect_to("10.0.0.1", 22), "ENETUNREACH", "ENETUNREACH")
 CASE("reach the internet", connect_to("1.1.1.1", 443), "ENETUNREACH", "ENETUNREACH")
@@ -313,6 +359,6 @@ CASE("reach the host's abstract socket", connect_abstract("crownest-canary"), "E
      "ECONNREFUSED")
 CASE("reach the neighbour's abstract socket", connect_abstract("crownest-neighbour"),
      "ECONNREFUSED", "ECONNREFUSED")
-CASE("reach sandboxd's socket", connect_path(daemon_socket), "ENOENT", "ENOENT")
+CASE("reach sandboxd's socket", connect_path(attack_targets.socket), "ENOENT", "ENOENT")
 CASE("reach the service's socket", connect_path("/run/crownest/socket"), "ENOENT", "ENOENT")
 CASE("bind a low port", bind_port(80), "EACCES", "ok")

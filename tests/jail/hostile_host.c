@@ -348,18 +348,23 @@ void host_check_jail(struct jail_box *box)
     }
 }
 
-/* Waits for "ready" on the standard error, which floods do not use. */
-void host_start_flood(struct jail_box *box, uint32_t user, const char *body, int ret_fds[3])
+/* Waits for "ready" on the error output, which floods do not use; of a terminal it is the output.
+ */
+void host_start_flood(struct jail_box *box, uint32_t user, uint32_t flags, const char *body,
+                      int ret_fds[3])
 {
+    const struct nest_spawn options = {
+        .user = user, .flags = flags | NEST_KEEP_INPUT, .rows = 24, .columns = 80, .cwd = "/tmp"};
     char script[1024];
     char said[5];
     struct pollfd wait = {.events = POLLIN};
-    (void)snprintf(script, sizeof(script), "$r = sub { syswrite(STDERR, 'ready') }; %s; sleep 1e6",
-                   body);
+    assert_in_range(snprintf(script, sizeof(script),
+                             "$r = sub { syswrite(STDERR, 'ready') }; %s; sleep 1e6", body),
+                    1, sizeof(script) - 1);
     const char *const argv[] = {"perl", "-e", script, NULL};
-    assert_int_equal(jail_spawn(box, user, "/tmp", argv, ret_fds).error, 0);
-    wait.fd = ret_fds[1];
+    assert_int_equal(jail_spawn_with(box, &options, argv, ret_fds).error, 0);
+    wait.fd = ret_fds[(flags & NEST_TERMINAL) != 0 ? 0 : 1];
     assert_int_equal(poll(&wait, 1, JAIL_TIMEOUT_MS), 1);
-    assert_int_equal(read(ret_fds[1], said, sizeof(said)), sizeof(said));
+    assert_int_equal(read(wait.fd, said, sizeof(said)), sizeof(said));
     assert_memory_equal(said, "ready", sizeof(said));
 }

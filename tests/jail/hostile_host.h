@@ -39,8 +39,9 @@ void host_close(struct host *host);
 /* One line there and back: the neighbour's process that was there at the start still serves. */
 void host_beat(struct host *host);
 
-/* Starts one of hostile_floods.h and waits until it is in full swing. */
-void host_start_flood(struct jail_box *box, uint32_t user, const char *script, int ret_fds[3]);
+/* Starts one of hostile_floods.h, flags those of a spawn, and waits until it is in full swing. */
+void host_start_flood(struct jail_box *box, uint32_t user, uint32_t flags, const char *script,
+                      int ret_fds[3]);
 
 /* Runs a command of each user in the box and compares its posture with posture.h. */
 void host_check_jail(struct jail_box *box);

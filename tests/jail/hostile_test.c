@@ -10,6 +10,7 @@
 
 #include "tests/jail/fixture.h"
 #include "tests/jail/hostile_host.h"
+#include "tests/jail/outcome.h"
 
 static const struct {
     const char *name;
@@ -52,10 +53,13 @@ static void run_probe(struct jail_daemon *daemon, uint32_t user, struct jail_run
     struct jail_box box;
     char port[16];
     char pid[16];
+    char control[128];
     (void)snprintf(port, sizeof(port), "%d", host.port);
     (void)snprintf(pid, sizeof(pid), "%d", host.bystander);
-    const char *const argv[] = {"/workspace/probe", port, pid, daemon->socket_path, NULL};
+    const char *const argv[] = {"/workspace/probe", port, pid, daemon->socket_path, control, NULL};
     jail_create(daemon, &box);
+    (void)snprintf(control, sizeof(control), "%s/run/control/%s", daemon->dir, box.id);
+    assert_int_equal(access(control, F_OK), 0);
     host_check_jail(&box);
     install_probe(&box);
     host_check(&host);
@@ -85,36 +89,10 @@ static void host_is_untouched_afterwards(void **state)
     assert_int_equal(fixture_stop(&daemon_state), 0);
 }
 
-static bool is_one_of(const char *outcome, size_t length, const char *alternatives)
-{
-    for (const char *at = alternatives; at != NULL; at = strchr(at, '|')) {
-        at += *at == '|';
-        if (strcspn(at, "|") == length && strncmp(at, outcome, length) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static void has_its_outcome(void **state)
 {
     const struct attack *attack = *state;
-    const char *line = attack->output;
-    while (*line != '\0') {
-        size_t outcome = strcspn(line, " \n");
-        size_t length = strcspn(line, "\n");
-        const char *name = line + outcome + (line[outcome] == ' ');
-        if (strncmp(name, attack->name, strlen(attack->name)) == 0 &&
-            (size_t)(name - line) + strlen(attack->name) == length) {
-            if (!is_one_of(line, outcome, attack->expected)) {
-                print_error("expected %s: %.*s\n", attack->expected, (int)length, line);
-            }
-            assert_true(is_one_of(line, outcome, attack->expected));
-            return;
-        }
-        line += length + (line[length] == '\n');
-    }
-    fail_msg("the probe did not come to it: %s", attack->name);
+    outcome_check(attack->output, attack->name, attack->expected);
 }
 
 static int run_attacks(void)

@@ -178,6 +178,34 @@ static struct counts take(const struct jail_daemon *daemon)
     };
 }
 
+/* Typed into, and left as it is. */
+static void use_terminal(struct jail_box *box)
+{
+    const char *const argv[] = {"cat", NULL};
+    const struct nest_spawn options = {.user = NEST_USER,
+                                       .flags = NEST_TERMINAL | NEST_KEEP_INPUT,
+                                       .rows = 24,
+                                       .columns = 80,
+                                       .cwd = "/"};
+    char echo[7] = {0};
+    int fds[3];
+    struct nest_reply reply = jail_spawn_with(box, &options, argv, fds);
+    assert_int_equal(reply.error, 0);
+    assert_int_equal(jail_input(box, reply.command, 0, "hello", 5, false).size_bytes, 5);
+    assert_int_equal(read(fds[0], echo, 5), 5);
+    for (int f = 0; f < 3; f++) {
+        close(fds[f]);
+    }
+}
+
+/* Nobody listens there; what is asked is answered, and leaves nothing either. */
+static void use_port(struct jail_box *box)
+{
+    int fd = -1;
+    assert_int_equal(jail_connect_port(box, 8080, &fd).error, -ECONNREFUSED);
+    assert_int_equal(fd, -1);
+}
+
 static void live_once(struct jail_daemon *daemon, int i)
 {
     static struct jail_run run;
@@ -188,6 +216,8 @@ static void live_once(struct jail_daemon *daemon, int i)
     /* Some leave processes behind, some are killed in the middle of one. */
     jail_shell(&box, i % 3 == 0 ? "setsid sleep 1000 & cat f" : "cat f", &run);
     assert_string_equal(run.out, "x");
+    use_port(&box);
+    use_terminal(&box);
     if (i % 4 == 0) {
         const char *const argv[] = {"sleep", "1000", NULL};
         int fds[3];

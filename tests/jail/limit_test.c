@@ -8,8 +8,6 @@
 
 #include "tests/jail/fixture.h"
 
-#define KILL_LIMIT_MS 1000
-
 static const struct sd_limits SMALL = JAIL_LIMITS(64, 16, 1000, 48);
 static struct jail_box box;
 static struct jail_run run;
@@ -32,7 +30,7 @@ static struct sd_reply kill_quickly(void **state)
     int64_t start = now_ms();
     struct sd_reply reply = jail_kill(*state, &box);
     assert_int_equal(reply.error, 0);
-    assert_in_range(now_ms() - start, 0, KILL_LIMIT_MS);
+    assert_in_range(now_ms() - start, 0, fixture_kill_limit_ms());
     return reply;
 }
 

@@ -83,10 +83,13 @@ static const struct posture_mount POSTURE_MOUNTS[] = {
 
 /* Lines of /proc/<pid>/limits that are the jail's, soft and hard. */
 static const struct posture_line POSTURE_LIMITS[] = {
-    {"Max core file size", "0 0"},        {"Max open files", "4096 4096"},
-    {"Max locked memory", "65536 65536"}, {"Max msgqueue size", "819200 819200"},
-    {"Max nice priority", "0 0"},         {"Max realtime priority", "0 0"},
+    {"Max core file size", "0 0"},          {"Max locked memory", "65536 65536"},
+    {"Max msgqueue size", "819200 819200"}, {"Max nice priority", "0 0"},
+    {"Max realtime priority", "0 0"},
 };
+
+/* ... and of open files, which nest-init has more of: NEST_INIT_FILES. */
+#define POSTURE_OPEN_FILES 4096U
 
 /*
  * What the probe reports; the same for the plain user and for root, but for one line. Two more

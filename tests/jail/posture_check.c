@@ -227,18 +227,25 @@ void posture_check_descriptors(pid_t pid, const char *stdio)
     assert_int_equal(count, 3);
 }
 
-void posture_check_limits(pid_t pid)
+static void check_limit(pid_t pid, const char *key, const char *expected)
 {
+    char value[128];
+    char soft[32];
+    char hard[32];
+    char both[70];
+    posture_find_line(posture_read_proc(pid, "limits"), key, value, sizeof(value));
+    assert_int_equal(sscanf(value, "%31s %31s", soft, hard), 2);
+    (void)snprintf(both, sizeof(both), "%s %s", soft, hard);
+    assert_string_equal(both, expected);
+}
+
+void posture_check_limits(pid_t pid, unsigned int open_files)
+{
+    char both[32];
+    (void)snprintf(both, sizeof(both), "%u %u", open_files, open_files);
+    check_limit(pid, "Max open files", both);
     for (size_t i = 0; i < COUNT(POSTURE_LIMITS); i++) {
-        char value[128];
-        char soft[32];
-        char hard[32];
-        char both[70];
-        posture_find_line(posture_read_proc(pid, "limits"), POSTURE_LIMITS[i].key, value,
-                          sizeof(value));
-        assert_int_equal(sscanf(value, "%31s %31s", soft, hard), 2);
-        (void)snprintf(both, sizeof(both), "%s %s", soft, hard);
-        assert_string_equal(both, POSTURE_LIMITS[i].value);
+        check_limit(pid, POSTURE_LIMITS[i].key, POSTURE_LIMITS[i].value);
     }
 }
 
@@ -275,7 +282,7 @@ static void check_thread(const struct jail_box *box, pid_t thread, const struct 
     posture_check_namespaces(thread);
     posture_check_mounts(thread);
     posture_check_descriptors(thread, posture->stdio);
-    posture_check_limits(thread);
+    posture_check_limits(thread, POSTURE_OPEN_FILES);
     posture_check_cgroups(box, thread);
 }
 

@@ -23,7 +23,7 @@ void posture_check_status(pid_t pid, const struct posture *posture);
 void posture_check_namespaces(pid_t pid);
 void posture_check_mounts(pid_t pid);
 void posture_check_descriptors(pid_t pid, const char *stdio);
-void posture_check_limits(pid_t pid);
+void posture_check_limits(pid_t pid, unsigned int open_files);
 void posture_check_cgroups(const struct jail_box *box, pid_t pid);
 
 /*

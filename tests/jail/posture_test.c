@@ -11,10 +11,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "sandboxd/init/start.h"
 #include "tests/jail/fixture.h"
 #include "tests/jail/posture_check.h"
 
-#define INIT_ID 65533U
 #define IDS_PER_SANDBOX 65536U
 
 static struct jail_box box;
@@ -200,7 +200,7 @@ static void sandboxd_is_confined_too(void **state)
 
 static void init_is_out_of_reach(void **state)
 {
-    static const struct posture INIT = {"init", INIT_ID, POSTURE_BOUNDING, "", ""};
+    static const struct posture INIT = {"init", NEST_INIT_ID, POSTURE_BOUNDING, "", ""};
     char path[64];
     char target[128] = {0};
     struct stat st;
@@ -210,7 +210,7 @@ static void init_is_out_of_reach(void **state)
     posture_check_namespaces(pid);
     posture_check_mounts(pid);
     posture_check_cgroups(&box, pid);
-    posture_check_limits(pid);
+    posture_check_limits(pid, NEST_INIT_FILES);
     char value[64];
     posture_find_line(posture_read_proc(pid, "status"), "NoNewPrivs", value, sizeof(value));
     assert_string_equal(value, "1");

@@ -143,6 +143,7 @@ static void the_host_is_good_enough(void **state)
     (void)state;
     assert_int_equal(run(argv, NULL, output), 0);
     assert_non_null(strstr(output, "ok       user namespaces\n"));
+    assert_non_null(strstr(output, "ok       cgroup layout: v"));
     assert_null(strstr(output, "missing"));
 }
 
@@ -171,6 +172,15 @@ static void weaknesses_are_named_with_their_remedies(void **state)
          0},
         {{"/proc/sys/vm/unprivileged_userfaultfd", "1\n", 0},
          "weak     userfaultfd for root only",
+         0},
+        {{"/proc/sys/kernel/yama/ptrace_scope", "0\n", 0},
+         "weak     tracing of child processes only: sysctl",
+         0},
+        {{"/proc/sys/kernel/unprivileged_userns_clone", "1\n", 0},
+         "weak     user namespaces for root only: sysctl",
+         0},
+        {{"/proc/sys/vm/nr_hugepages", "16\n", 0},
+         "weak     no huge pages that sandboxes could take: sysctl vm.nr_hugepages=0",
          0},
         {{"/proc/sys/user/max_user_namespaces", "0\n", 0},
          "missing  user namespaces: sysctl user.max_user_namespaces",

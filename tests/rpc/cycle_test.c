@@ -26,6 +26,11 @@
 #define NAMESPACE_SLACK 100
 /* Small heaps grow with the first uses of each worker, not with each cycle. */
 #define MEMORY_SLACK (24U << 20)
+#define SANDBOXD_MEMORY_SLACK (512U << 10)
+/* Each sandbox has a range of ids; the lowest that is free. */
+#define IDS_BEGIN 1879048192UL
+#define IDS_PER_SANDBOX 65536UL
+#define RANGES_IN_USE 64 /* at most: those of the pool, and of what is built or removed */
 
 struct host {
     size_t processes;
@@ -137,6 +142,24 @@ static void cycle(const struct service *service, size_t number, char ret_id[STEP
     if (number % PREVIEW_EVERY == 0)
         use_preview(service, ret_id);
     step_kill(service->client, ret_id);
+}
+
+/* Ranges that were not given back would be missing below. */
+static void assert_low_range(const struct service *service)
+{
+    struct transcript transcript;
+    char id[STEP_ID_SIZE];
+
+    step_create(service->client, "base", id);
+    step_run_shell(service->client, id, "read _ first _ < /proc/self/uid_map; echo $first",
+                   &transcript);
+    char *text = transcript_text(&transcript, CROWNEST__V1__LOG_STREAM__LOG_STREAM_STDOUT);
+    unsigned long first = strtoul(text, NULL, 10);
+
+    assert_in_range(first, IDS_BEGIN, IDS_BEGIN + RANGES_IN_USE * IDS_PER_SANDBOX);
+    free(text);
+    transcript_done(&transcript);
+    step_kill(service->client, id);
 }
 
 static size_t count_processes(const void *arg)
@@ -283,6 +306,14 @@ static void assert_as_before(const struct service *service, const struct host *b
     assert_int_equal(after.run_entries, before->run_entries);
 }
 
+static void assert_memory(const char *of, pid_t pid, size_t before, size_t slack)
+{
+    size_t now = host_memory(pid);
+
+    print_message("memory of %s: %zu KiB before, %zu KiB after\n", of, before / 1024, now / 1024);
+    assert_true(!HOST_MEMORY_COUNTS || now <= before + slack);
+}
+
 /* ready: jails that are kept when nothing else is done. */
 static void run_cycles(const struct service *service, size_t ready)
 {
@@ -292,19 +323,18 @@ static void run_cycles(const struct service *service, size_t ready)
         cycle(service, i, ids[i]);
     await_ready(service, ready);
     struct host before = look_at_rest(service);
-    size_t memory = host_memory(service->crownestd);
+    size_t crownestd = host_memory(service->crownestd);
+    size_t sandboxd = host_memory(service->sandboxd);
 
     for (size_t i = 0; i < cycles(); i++)
         cycle(service, i, ids[i]);
     for (size_t i = 0; i < cycles(); i++)
         assert_int_equal(host_cgroups_of(ids[i]), 0);
+    assert_low_range(service);
     await_ready(service, ready);
     assert_as_before(service, &before);
-    size_t now = host_memory(service->crownestd);
-
-    print_message("memory of crownestd: %zu KiB before, %zu KiB after\n", memory / 1024,
-                  now / 1024);
-    assert_true(!HOST_MEMORY_COUNTS || now <= memory + MEMORY_SLACK);
+    assert_memory("crownestd", service->crownestd, crownestd, MEMORY_SLACK);
+    assert_memory("sandboxd", service->sandboxd, sandboxd, SANDBOXD_MEMORY_SLACK);
 }
 
 static void cycles_leave_the_host_as_it_was(void **state)

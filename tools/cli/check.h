@@ -48,6 +48,12 @@ void check_set(struct check_result *result, enum check_level level, const char *
 /* check_cgroup.c: whether the layout is v2 or the v1 hybrid, and has the controllers. */
 void check_cgroups(const struct check_context *context, struct check_result *result);
 
+/* … and whether io can be limited there. */
+void check_io(const struct check_context *context, struct check_result *result);
+
+/* check_settings.c: what the kernel lets everybody do that sandboxes have no use for. */
+void check_settings(const struct check_context *context, struct check_result *result);
+
 /* check_install.c: what belongs to this installation. */
 void check_user(const struct check_context *context, struct check_result *result);
 void check_binaries(const struct check_context *context, struct check_result *result);

@@ -139,3 +139,29 @@ void check_cgroups(const struct check_context *context, struct check_result *res
         check_set(result, CHECK_FAIL, "mount -t cgroup2 none /sys/fs/cgroup", "none are mounted");
     free(mounts);
 }
+
+static bool has_io_v2(const struct check_context *context)
+{
+    char list[512];
+
+    (void)check_read(context, "/sys/fs/cgroup/cgroup.controllers", list, sizeof(list));
+    for (char *at = list; *at; at++)
+        if (*at == ' ' || *at == '\n')
+            *at = ',';
+    return has_word(list, "io");
+}
+
+void check_io(const struct check_context *context, struct check_result *result)
+{
+    char path[PATH_SIZE];
+
+    (void)snprintf(path, sizeof(path), "%s/sys/fs/cgroup/blkio/blkio.throttle.read_bps_device",
+                   context->root);
+    if (has_io_v2(context))
+        check_set(result, CHECK_OK, "", "reads and writes can be limited");
+    else if (!access(path, F_OK))
+        check_set(result, CHECK_OK, "", "reads can be limited, and writes that are direct");
+    else
+        check_set(result, CHECK_WARN, "use a kernel with the io (or blkio) cgroup controller",
+                  "limits on io have no effect here");
+}

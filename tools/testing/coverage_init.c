@@ -40,8 +40,7 @@ __attribute__((constructor, no_profile_instrument_function)) static void begin(i
     if (argc == 3) {
         write_profile(argv[1], argv[2]);
     }
-    void *map =
-        mmap(NULL, counters_size(), PROT_READ | PROT_WRITE, MAP_SHARED, COVERAGE_FD, 0);
+    void *map = mmap(NULL, counters_size(), PROT_READ | PROT_WRITE, MAP_SHARED, COVERAGE_FD, 0);
     (void)close(COVERAGE_FD);
     if (map != MAP_FAILED) {
         __llvm_profile_counter_bias = (char *)map - __llvm_profile_begin_counters();

@@ -105,6 +105,24 @@ static void no_cgroups_fail(void **state)
     assert_int_equal(examine("22 20 0:3 / /proc rw - proc proc rw\n", "").level, CHECK_FAIL);
 }
 
+static void io_can_be_limited(void **state)
+{
+    const struct check_context context = {.root = root};
+    struct check_result result = {0};
+
+    (void)state;
+    put("/sys/fs/cgroup/cgroup.controllers", "cpu memory pids\n");
+    check_io(&context, &result);
+    assert_int_equal(result.level, CHECK_WARN);
+    assert_non_null(strstr(result.remedy, "blkio"));
+    put("/sys/fs/cgroup/blkio/blkio.throttle.read_bps_device", "");
+    check_io(&context, &result);
+    assert_int_equal(result.level, CHECK_OK);
+    put("/sys/fs/cgroup/cgroup.controllers", "cpu io memory pids\n");
+    check_io(&context, &result);
+    assert_string_equal(result.found, "reads and writes can be limited");
+}
+
 static int make_root(void **state)
 {
     (void)state;
@@ -134,6 +152,7 @@ int main(void)
         cmocka_unit_test(hybrid_is_ok),
         cmocka_unit_test(hybrid_lacks),
         cmocka_unit_test(no_cgroups_fail),
+        cmocka_unit_test(io_can_be_limited),
     };
 
     return cmocka_run_group_tests(tests, make_root, remove_root);
