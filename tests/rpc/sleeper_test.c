@@ -1,10 +1,11 @@
 /*
  * A reader that does not read costs a cursor: while a command produces much and one stream is not
- * read, the server's memory stays, the command goes on, and other readers get everything. How much:
- * CROWNEST_TEST_STREAM_MIB, 64 without it.
+ * read, the server's memory stays, the command goes on, and other readers get everything. How fast
+ * these are beside it and alone is printed. How much: CROWNEST_TEST_STREAM_MIB, 64 without it.
  */
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "tests/rpc/host_state.h"
 #include "tests/rpc/service_fixture.h"
@@ -57,6 +58,23 @@ static uint64_t read_all(struct crownest_client *client, char *command, size_t *
     return bytes;
 }
 
+static double now_s(void)
+{
+    struct timespec now;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+/* Returns MiB/s. */
+static double read_awake(struct service *service, char *command, uint64_t size, size_t *ret_memory)
+{
+    double start = now_s();
+
+    assert_int_equal(read_all(service->client, command, ret_memory, service->crownestd), size);
+    return (double)size / (1U << 20) / (now_s() - start);
+}
+
 static void a_sleeping_reader_costs_a_cursor(void **state)
 {
     struct service *service = service_of(state);
@@ -73,15 +91,21 @@ static void a_sleeping_reader_costs_a_cursor(void **state)
     assert_int_equal(read_all(service->client, command, &most, service->crownestd), 16U << 20);
     size_t before = host_memory(service->crownestd);
 
-    (void)snprintf(line, sizeof(line), "echo; head -c %llu /dev/zero", (unsigned long long)size);
+    (void)snprintf(line, sizeof(line), "echo; head -c %llu /dev/zero",
+                   (unsigned long long)size - 1);
+    step_start(service->client, sandbox, line, command);
+    double alone = read_awake(service, command, size, &most);
+
     step_start(service->client, sandbox, line, command);
     struct crownest_client *sleepy = service_client(service, service->key);
     struct crownest_command_stream_logs_reader *sleeper = fall_asleep(sleepy, command);
 
     most = before;
-    assert_int_equal(read_all(service->client, command, &most, service->crownestd), size + 1);
-    print_message("memory of crownestd: %zu KiB before, %zu KiB at the most, %llu MiB of output\n",
-                  before / 1024, most / 1024, (unsigned long long)(size >> 20));
+    double beside = read_awake(service, command, size, &most);
+
+    print_message("memory of crownestd: %zu KiB before, %zu KiB at the most, %llu MiB of output\n"
+                  "a reader that is awake: %.0f MiB/s alone, %.0f MiB/s beside the sleeper\n",
+                  before / 1024, most / 1024, (unsigned long long)(size >> 20), alone, beside);
     assert_true(!HOST_MEMORY_COUNTS || most <= before + SLACK_BYTES);
     crownest_command_stream_logs_free(sleeper);
     crownest_client_free(sleepy);
