@@ -195,6 +195,11 @@ static struct status keep_file(struct collection *collection, const struct found
                             "%.160s is larger than %llu bytes, or makes its collection larger than "
                             "%llu",
                             file->path, LIMIT_ARTIFACT_BYTES, LIMIT_COLLECT_BYTES);
+    if (r == -ENOSPC || r == -EDQUOT)
+        return status_unavailable("DISK_FULL",
+                                  "the service's disk has no room for %.160s: ask its operator to "
+                                  "make room, then try again",
+                                  file->path);
     if (r < 0)
         return status_unavailable("ARTIFACT_STORE_FAILED", "%.200s could not be stored: %s",
                                   file->path, strerror(-r));

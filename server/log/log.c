@@ -509,6 +509,8 @@ int log_finish(struct log *log)
         return refusal;
     int result = write_end(log);
 
+    if (result == -ENOSPC)
+        return result;
     if (result < 0)
         (void)fail(log, result);
     (void)pthread_mutex_lock(&log->lock);
@@ -524,9 +526,13 @@ int log_end(struct log *log)
     int result = log_finish(log);
 
     (void)pthread_mutex_lock(&log->lock);
-    bool ends = log->finished && !log->ended;
+    bool ends = (log->finished || result == -ENOSPC) && !log->ended;
 
-    log->ended = log->ended || log->finished;
+    if (ends) {
+        log->finished = true;
+        log->refusal = -EPIPE;
+        log->ended = true;
+    }
     (void)pthread_mutex_unlock(&log->lock);
     if (ends)
         log_wake_followers(log, true);

@@ -65,7 +65,8 @@ int log_append(struct log *log, enum log_stream stream, uint64_t time_us, struct
 /*
  * No append follows: marks the end in the file and syncs it. Readers do not hear of the end before
  * log_end, so that what they look at then can be written in between. Returns 0, or the first
- * failure of any append or of the end itself. Finishing twice is fine.
+ * failure of any append or of the end itself. Finishing twice is fine; after -ENOSPC it is needed,
+ * or the file does not remember the end, nor the gap before it.
  */
 int log_finish(struct log *log);
 /*

@@ -134,10 +134,11 @@ static void on_dead(void *arg, struct sandbox *sandbox)
     }
 }
 
-static bool has_commands(struct commands *commands, const struct sandbox *sandbox)
+/* Those whose end waits for the database to be writable are not waited for. */
+static bool has_unsettled(struct commands *commands, const struct sandbox *sandbox)
 {
     for (struct command *c = commands->ids; c; c = c->by_id.next) {
-        if (c->sandbox == sandbox)
+        if (c->sandbox == sandbox && !c->unrecorded)
             return true;
     }
     return false;
@@ -148,7 +149,7 @@ static void on_settle(void *arg, struct sandbox *sandbox)
     struct commands *commands = arg;
 
     lock_scope(&commands->mutex);
-    while (has_commands(commands, sandbox))
+    while (has_unsettled(commands, sandbox))
         (void)pthread_cond_wait(&commands->done, &commands->mutex);
 }
 
@@ -211,6 +212,7 @@ struct command *command_new(struct commands *commands, struct sandbox *sandbox,
     command->start_us = prototime_ms(record->command->start_time) * 1000;
     command->attach.run = command_attach_run;
     command->timeout.fire = command_timeout_fire;
+    command->finish_again.fire = command_finish_again;
     command->kill_job.run = command_kill_run;
     command->kill_job.tenant = command->project_id;
     command->finish_job.run = command_finish_run;
@@ -357,7 +359,7 @@ struct status commands_start(struct commands *commands, struct sandbox *sandbox,
     if (log_create(commands->log_directory, command->id, &command->log, &err) < 0)
         status = status_unavailable("LOG_FAILED", "%s", err.message);
     else if (command_record_start(commands->options.store, record, commit) < 0)
-        status = record_write_failed();
+        status = record_write_failed(commands->options.store);
     else
         status = command_spawn(command, record);
     if (!status_is_ok(&status)) {
@@ -438,6 +440,7 @@ void commands_free(struct commands *commands)
 
         if (loop_disarm(commands->options.loop, &command->timeout))
             command_unref(command);
+        (void)loop_disarm(commands->options.loop, &command->finish_again);
         command_forget(command);
         command_unref(command); /* the loop's */
     }

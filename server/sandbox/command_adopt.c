@@ -119,11 +119,6 @@ static int adopt(struct commands *commands, struct sandbox *sandbox,
     return 0;
 }
 
-struct reconcile {
-    struct commands *commands;
-    int result;
-};
-
 static int settle(struct commands *commands, Crownest__Records__CommandRecord *record,
                   struct arena *arena)
 {
@@ -141,36 +136,23 @@ static int settle(struct commands *commands, Crownest__Records__CommandRecord *r
                 arena);
 }
 
-static bool settle_visit(void *arg, const char *id, struct bytes project)
+static int settle_one(void *arg, const char *project_id, const char *id)
 {
-    struct reconcile *reconcile = arg;
+    struct commands *commands = arg;
     struct arena *arena = arena_new(COMMAND_ARENA_BYTES);
-    char *project_id = arena_alloc(arena, project.size + 1);
     Crownest__Records__CommandRecord *record;
-
-    memcpy(project_id, project.data, project.size);
-    int r = command_record_read(reconcile->commands->options.store, project_id, id, arena, &record);
+    int r = command_record_read(commands->options.store, project_id, id, arena, &record);
 
     if (r == 0)
-        r = settle(reconcile->commands, record, arena);
+        r = settle(commands, record, arena);
     arena_free(arena);
-    if (r < 0)
-        reconcile->result = r;
-    return true;
+    return r;
 }
 
 int commands_reconcile(struct commands *commands, struct sandboxes *sandboxes, struct err *err)
 {
-    struct reconcile reconcile = {.commands = commands};
-    char next[ID_SIZE];
-    struct record_page all = {
-        .prefix = schema_key("run", "", NULL, NULL), .start = "", .count = SIZE_MAX};
-
     commands->options.sandboxes = sandboxes;
-    int r =
-        record_page(commands->options.store, &all, settle_visit, &reconcile, next, sizeof(next));
-
-    if (r < 0 || reconcile.result < 0)
+    if (record_each(commands->options.store, "run", settle_one, commands) < 0)
         return err_set(err, EIO, "commands of an earlier process could not be taken over");
     return 0;
 }

@@ -8,6 +8,7 @@
 
 #include "server/artifact/collect.h"
 #include "server/sandbox/command_record.h"
+#include "server/store/record.h"
 #include "server/util/cleanup.h"
 #include "server/util/clock.h"
 #include "server/util/cond.h"
@@ -17,6 +18,7 @@
 
 #define CANCEL_WAIT_MS 20000
 #define KILL_RETRY_MS 1000
+#define RECORD_RETRY_MS 500
 
 /* A host that counts by command is exact; else the sandbox's count is all there is. */
 static bool is_starved(const struct command *command)
@@ -88,24 +90,55 @@ static void collect_declared(struct command *command, Crownest__Records__Command
     record->n_collect_failures = result->failure_count;
 }
 
-/* The record's end, in one batch with the artifacts. Whoever wants it changed comes too late. */
-static void record_end(struct command *command, struct arena *arena)
+/*
+ * The record's end, in one batch with the artifacts. Whoever wants it changed comes too late.
+ * Whether that was all: no when the store could not do it now.
+ */
+static bool record_end(struct command *command, struct arena *arena)
 {
     struct store *store = command->owner->options.store;
+    struct status writable = store_writable(store);
     struct collect_result collected = {0};
     Crownest__Records__CommandRecord *record;
 
+    /* So that files are not collected again and again in vain. */
+    if (!status_is_ok(&writable))
+        return false;
     lock_scope(&command->record_mutex);
     int r = command_record_read(store, command->project_id, command->id, arena, &record);
 
     if (r < 0)
-        return;
-    set_cause(command, record->asked, record->command);
+        return r != -EIO;
+    set_cause(command, record->asked ? record->asked : command->asked, record->command);
     set_usage(command, record->command, arena);
     record->n_env = 0;
     record->command->log_bytes = log_size(command->log);
     collect_declared(command, record, arena, &collected);
     command->recorded = command_record_exit(store, record, &collected) == 0;
+    return command->recorded;
+}
+
+/*
+ * When the disk takes it again. Nobody waits for it meanwhile; should the service die before,
+ * nest-init tells the next one.
+ */
+static void record_end_later(struct command *command)
+{
+    struct commands *commands = command->owner;
+
+    (void)pthread_mutex_lock(&commands->mutex);
+    command->unrecorded = true;
+    (void)pthread_cond_broadcast(&commands->done);
+    (void)pthread_mutex_unlock(&commands->mutex);
+    loop_arm(commands->options.loop, &command->finish_again,
+             clock_monotonic_ms() + RECORD_RETRY_MS);
+}
+
+void command_finish_again(struct loop_timer *timer)
+{
+    struct command *command = container_of(timer, struct command, finish_again);
+
+    workers_submit(command->owner->workers, &command->finish_job);
 }
 
 void command_finish_run(struct job *job)
@@ -115,36 +148,43 @@ void command_finish_run(struct job *job)
 
     if (loop_disarm(command->owner->options.loop, &command->timeout))
         command_unref(command);
-    (void)log_finish(command->log);
-    record_end(command, arena);
+    bool done = log_finish(command->log) != -ENOSPC && record_end(command, arena);
+
+    arena_free(arena);
+    if (!done) {
+        record_end_later(command);
+        return;
+    }
     /* The end of the log is what tells readers to look at the record, so it comes after it. */
     (void)log_end(command->log);
     nest_ack(sandbox_nest(command->sandbox), command->number);
     command_forget(command);
-    arena_free(arena);
     command_unref(command);
 }
 
 /* Killing */
 
-/* Why, before it is done: should the service die in between, the next one knows. */
-static int ask_end(struct command *command, Crownest__V1__ExitCause cause)
+/*
+ * Why, before it is done: should the service die in between, the next one knows. A disk that takes
+ * nothing saves no command, which may be what fills it.
+ */
+static void ask_end(struct command *command, Crownest__V1__ExitCause cause)
 {
     struct arena *arena = arena_new(COMMAND_ARENA_BYTES);
     struct store *store = command->owner->options.store;
     Crownest__Records__CommandRecord *record;
-    int r = 0;
 
     (void)pthread_mutex_lock(&command->record_mutex);
-    if (!command->recorded)
-        r = command_record_read(store, command->project_id, command->id, arena, &record);
-    if (!command->recorded && r == 0 && !record->asked) {
-        record->asked = cause;
-        r = command_record_write(store, record);
+    if (!command->asked)
+        command->asked = cause;
+    if (!command->recorded &&
+        command_record_read(store, command->project_id, command->id, arena, &record) == 0 &&
+        !record->asked) {
+        record->asked = command->asked;
+        (void)command_record_write(store, record);
     }
     (void)pthread_mutex_unlock(&command->record_mutex);
     arena_free(arena);
-    return r;
 }
 
 /* -ESRCH, -ENOENT: it has ended; -ECONNRESET: its sandbox has. Both will be recorded. */
@@ -160,10 +200,10 @@ void command_kill_run(struct job *job)
     struct command *command = container_of(job, struct command, kill_job);
     int r = sandbox_is_paused(command->sandbox) ? -EAGAIN : 0;
 
-    if (r == 0)
-        r = ask_end(command, CROWNEST__V1__EXIT_CAUSE__EXIT_CAUSE_TIMEOUT);
-    if (r == 0)
+    if (r == 0) {
+        ask_end(command, CROWNEST__V1__EXIT_CAUSE__EXIT_CAUSE_TIMEOUT);
         r = kill_tree(command);
+    }
     /* Its time is still up: the timer has the reference again. */
     if (r < 0)
         loop_arm(command->owner->options.loop, &command->timeout,
@@ -179,17 +219,28 @@ void command_timeout_fire(struct loop_timer *timer)
     workers_submit(command->owner->workers, &command->kill_job);
 }
 
-/* Whether its end was recorded in time. */
-static bool wait_forgotten(struct commands *commands, const char *id, unsigned timeout_ms)
+/* Until it is as wanted, or forgotten, which is a NULL. Whether it was in time. */
+static bool wait_until(struct commands *commands, const char *id, unsigned timeout_ms,
+                       bool (*wanted)(const struct command *command))
 {
     struct timespec deadline = cond_deadline(timeout_ms);
 
     lock_scope(&commands->mutex);
-    while (command_find(commands, id)) {
+    while (!wanted(command_find(commands, id))) {
         if (pthread_cond_timedwait(&commands->done, &commands->mutex, &deadline) == ETIMEDOUT)
             return false;
     }
     return true;
+}
+
+static bool is_recorded(const struct command *command)
+{
+    return !command;
+}
+
+static bool has_ended(const struct command *command)
+{
+    return !command || command->unrecorded;
 }
 
 struct status commands_cancel(struct commands *commands, const char *project_id,
@@ -204,20 +255,21 @@ struct status commands_cancel(struct commands *commands, const char *project_id,
         return status_error(STATUS_FAILED_PRECONDITION, "SANDBOX_PAUSED",
                             "its sandbox is paused; resume it first, or kill it");
     }
-    int r = ask_end(command, CROWNEST__V1__EXIT_CAUSE__EXIT_CAUSE_CANCELLED);
+    ask_end(command, CROWNEST__V1__EXIT_CAUSE__EXIT_CAUSE_CANCELLED);
+    int r = kill_tree(command);
 
-    if (r == 0)
-        r = kill_tree(command);
     command_unref(command);
     if (r < 0)
         return status_unavailable("CANCEL_FAILED", "the sandbox does not answer: %s", strerror(-r));
-    if (!wait_forgotten(commands, command_id, CANCEL_WAIT_MS))
+    if (!wait_until(commands, command_id, CANCEL_WAIT_MS, has_ended))
         return status_unavailable("CANCEL_FAILED", "the command has not ended within %d ms",
                                   CANCEL_WAIT_MS);
-    return STATUS_OK_VALUE;
+    return wait_until(commands, command_id, 0, is_recorded)
+               ? STATUS_OK_VALUE
+               : record_write_failed(commands->options.store);
 }
 
 void commands_wait(struct commands *commands, const char *command_id, unsigned timeout_ms)
 {
-    (void)wait_forgotten(commands, command_id, timeout_ms);
+    (void)wait_until(commands, command_id, timeout_ms, is_recorded);
 }

@@ -25,6 +25,7 @@ struct command {
     struct output outputs[2];
     struct loop_task attach;
     struct loop_timer timeout;
+    struct loop_timer finish_again; /* has the loop's reference while it is armed */
     struct job kill_job;
     struct job finish_job;
     uint64_t start_us;
@@ -41,9 +42,11 @@ struct command {
     int input; /* to wait for room; -1: closed, or never open */
     /* Whoever changes its record. */
     pthread_mutex_t record_mutex;
-    bool recorded; /* its end is in the store: the record is final */
+    bool recorded;                 /* its end is in the store: the record is final */
+    Crownest__V1__ExitCause asked; /* as in the record, also when that could not be written */
     /* Under the owner's mutex. */
-    bool detached; /* its sandbox was adopted while it was paused */
+    bool unrecorded; /* it has ended, and that could not be written yet */
+    bool detached;   /* its sandbox was adopted while it was paused */
     UT_hash_handle by_id;
     UT_hash_handle by_number;
 };
@@ -98,5 +101,6 @@ void command_end(struct command *command);
 /* command_end.c: what the timer, and the jobs, of command_new do */
 
 void command_timeout_fire(struct loop_timer *timer);
+void command_finish_again(struct loop_timer *timer);
 void command_kill_run(struct job *job);
 void command_finish_run(struct job *job);

@@ -334,7 +334,7 @@ static struct status build(struct sandboxes *sandboxes, const uint8_t template_h
 
     record->jail_id = record->sandbox->sandbox_id;
     if (write_living(sandboxes, record, NULL) < 0)
-        return record_write_failed();
+        return record_write_failed(sandboxes->store);
     int r =
         jail_pool_build(sandboxes->jails, record->jail_id, template_hash, limits, ret_jail, &err);
 
@@ -408,7 +408,7 @@ struct status sandboxes_create(struct sandboxes *sandboxes, const uint8_t templa
     record->sandbox->state = CROWNEST__V1__SANDBOX_STATE__SANDBOX_STATE_RUNNING;
     record->sandbox->start_time = prototime_from_us(arena, clock_wall_us());
     if (write_living(sandboxes, record, commit) < 0)
-        status = record_write_failed();
+        status = record_write_failed(sandboxes->store);
     (void)sandbox_ref(sandbox);
     sandbox_start(sandbox, due);
     if (status_is_ok(&status))

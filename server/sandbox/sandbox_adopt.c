@@ -24,7 +24,6 @@ struct found {
 struct reconcile {
     struct sandboxes *sandboxes;
     struct found *found; /* by jail_id */
-    int result;
 };
 
 static void note_found(void *arg, const struct sd_reply *entry)
@@ -140,39 +139,36 @@ static int settle(struct reconcile *reconcile, Crownest__Records__SandboxRecord 
     return r;
 }
 
-static bool settle_visit(void *arg, const char *id, struct bytes project)
+static int settle_one(void *arg, const char *project_id, const char *id)
 {
     struct reconcile *reconcile = arg;
     struct arena *arena = arena_new(SANDBOX_ARENA_BYTES);
-    char *project_id = arena_alloc(arena, project.size + 1);
     Crownest__Records__SandboxRecord *record;
-
-    memcpy(project_id, project.data, project.size);
     int r = sandbox_record_read(reconcile->sandboxes, project_id, id, arena, &record);
 
     if (r == 0)
         r = settle(reconcile, record, arena);
     arena_free(arena);
-    if (r < 0)
-        reconcile->result = r;
-    return true;
+    return r;
 }
 
 /* Jails that were ready for a sandbox to come, or belong to one whose record was never written. */
-static void remove_unclaimed(struct reconcile *reconcile)
+static int remove_unclaimed(struct reconcile *reconcile)
 {
     struct found *found;
     struct found *next;
+    int result = 0;
 
     HASH_ITER(hh, reconcile->found, found, next)
     {
         struct sd_reply usage;
 
         if (!found->claimed && remove_jail(reconcile->sandboxes, found->jail_id, &usage) < 0)
-            reconcile->result = -EIO;
+            result = -EIO;
         HASH_DEL(reconcile->found, found);
         free(found);
     }
+    return result;
 }
 
 /* A parent that was not adopted takes its children with it. */
@@ -200,16 +196,12 @@ static void end_orphans(struct sandboxes *sandboxes)
 int sandboxes_reconcile(struct sandboxes *sandboxes, struct err *err)
 {
     struct reconcile reconcile = {.sandboxes = sandboxes};
-    char next[ID_SIZE];
-    struct record_page all = {
-        .prefix = schema_key("live", "", NULL, NULL), .start = "", .count = SIZE_MAX};
     int r = sandboxd_inventory(sandboxes->sandboxd, note_found, &reconcile, err);
 
     if (r < 0)
         return r;
-    r = record_page(sandboxes->store, &all, settle_visit, &reconcile, next, sizeof(next));
-    remove_unclaimed(&reconcile);
-    if (r < 0 || reconcile.result < 0)
+    r = record_each(sandboxes->store, "live", settle_one, &reconcile);
+    if (remove_unclaimed(&reconcile) < 0 || r < 0)
         return err_set(err, EIO, "sandboxes of an earlier process could not be taken over");
     return 0;
 }

@@ -30,7 +30,7 @@ static struct status edit_record(struct sandbox *sandbox, edit_fn *edit, void *a
     if (commit)
         commit->add(commit->arg, batch, record->sandbox);
     if (store_commit(sandbox->owner->store, batch, STORE_SYNCED) < 0)
-        return record_write_failed();
+        return record_write_failed(sandbox->owner->store);
     *ret_sandbox = record->sandbox;
     return STATUS_OK_VALUE;
 }

@@ -57,20 +57,20 @@ static void disarm(struct sandbox *sandbox)
         sandbox_unref(sandbox);
 }
 
-static int record_end(struct sandbox *sandbox, const struct sd_reply *usage,
-                      Crownest__V1__EndCause cause, const char *detail)
+/* One whose creation could not be recorded has no record to end. */
+static int record_end(struct sandbox *sandbox, Crownest__V1__EndCause cause, const char *detail)
 {
     struct arena *arena = arena_new(SANDBOX_ARENA_BYTES);
     Crownest__Records__SandboxRecord *record;
     int r = sandbox_record_read(sandbox->owner, sandbox->project_id, sandbox->id, arena, &record);
 
     if (r == 0) {
-        record->sandbox->cpu_usec = usage->cpu_usec;
-        record->sandbox->memory_peak_bytes = usage->memory_peak_bytes;
+        record->sandbox->cpu_usec = sandbox->usage.cpu_usec;
+        record->sandbox->memory_peak_bytes = sandbox->usage.memory_peak_bytes;
         r = sandbox_write_end(sandbox->owner, record, arena, cause, detail);
     }
     arena_free(arena);
-    return r;
+    return r == -ENOENT ? 0 : r;
 }
 
 /* Those that were tied to it. */
@@ -93,34 +93,55 @@ static void end_children(struct sandboxes *sandboxes, const struct sandbox *pare
         sandbox_queue_end(children[i], CROWNEST__V1__END_CAUSE__END_CAUSE_PARENT);
 }
 
+static struct status end_jail(struct sandbox *sandbox)
+{
+    struct err err = {0};
+    int r =
+        sandboxd_kill(sandbox->owner->sandboxd, sandbox->record->jail_id, &sandbox->usage, &err);
+
+    if (r < 0)
+        return status_unavailable("KILL_FAILED", "the sandbox could not be killed: %s",
+                                  err.message);
+    sandbox->jail_gone = true;
+    return STATUS_OK_VALUE;
+}
+
+/* What an earlier try has done is not done again. */
+static struct status end_and_record(struct sandbox *sandbox, Crownest__V1__EndCause cause,
+                                    const char *detail)
+{
+    struct sandboxes *sandboxes = sandbox->owner;
+    struct status status = sandbox->jail_gone ? STATUS_OK_VALUE : end_jail(sandbox);
+
+    if (!status_is_ok(&status))
+        return status;
+    sandboxes->hooks.settle(sandboxes->hooks.arg, sandbox);
+    return record_end(sandbox, cause, detail) < 0 ? record_write_failed(sandboxes->store)
+                                                  : STATUS_OK_VALUE;
+}
+
 /* Makes the claimed sandbox go, and records the end. */
 static struct status end_claimed(struct sandbox *sandbox, Crownest__V1__EndCause cause,
                                  const char *detail)
 {
     struct sandboxes *sandboxes = sandbox->owner;
-    struct sd_reply usage;
-    struct err err = {0};
 
     disarm(sandbox);
-    int r = sandboxd_kill(sandboxes->sandboxd, sandbox->record->jail_id, &usage, &err);
+    struct status status = end_and_record(sandbox, cause, detail);
+    bool ended = status_is_ok(&status);
 
-    if (r == 0) {
-        sandboxes->hooks.settle(sandboxes->hooks.arg, sandbox);
-        r = record_end(sandbox, &usage, cause, detail);
-    }
-    if (r < 0)
+    if (!ended)
         try_again_later(sandbox, cause);
     (void)pthread_mutex_lock(&sandboxes->mutex);
-    if (r == 0) {
+    if (ended) {
         HASH_DEL(sandboxes->running, sandbox);
         sandboxes->count--;
     } else {
         sandbox->ending = false; /* and the next kill need not wait for that */
     }
     (void)pthread_mutex_unlock(&sandboxes->mutex);
-    if (r < 0)
-        return status_unavailable("KILL_FAILED", "the sandbox could not be killed: %s",
-                                  err.message);
+    if (!ended)
+        return status;
     end_children(sandboxes, sandbox);
     sandbox_unref(sandbox); /* the table's */
     return STATUS_OK_VALUE;

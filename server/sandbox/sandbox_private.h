@@ -20,6 +20,9 @@ struct sandbox {
     struct loop_timer lease;
     struct job end_job;
     uint64_t lease_ms; /* 0: none */
+    /* Of whoever has claimed it to end it. */
+    bool jail_gone;
+    struct sd_reply usage; /* the jail's last word */
     /* Under the owner's mutex. */
     Crownest__V1__EndCause end_cause; /* of end_job; of an end that failed; or unspecified */
     bool claimed;                     /* somebody ends it, or changes its record */

@@ -170,7 +170,7 @@ static struct status record_event(const struct event_stream *stream, bool exited
     if (!status_is_ok(&status))
         return status;
     if (exited && !record->command->end_time)
-        return record_write_failed();
+        return status_unavailable("STORE_FAILED", "the command's end is not recorded; try again");
     if (!exited) {
         event->event_case = CROWNEST__V1__COMMAND_EVENT__EVENT_STARTED;
         event->started = arena_alloc(arena, sizeof(*event->started));

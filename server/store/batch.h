@@ -4,7 +4,9 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <string.h>
 
 #include "server/util/buf.h"
 
@@ -20,3 +22,15 @@ struct batch_op {
 struct store_batch {
     struct buf ops;
 };
+
+/* Takes the operation at *at and moves on; false at the end. Its value stands behind its key. */
+static inline bool batch_next(const struct store_batch *batch, size_t *at, struct batch_op *ret_op,
+                              const char **ret_key)
+{
+    if (*at >= batch->ops.size)
+        return false;
+    memcpy(ret_op, batch->ops.data + *at, sizeof(*ret_op));
+    *ret_key = (const char *)batch->ops.data + *at + sizeof(*ret_op);
+    *at += sizeof(*ret_op) + ret_op->key_size + ret_op->value_size;
+    return true;
+}

@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "server/util/id.h"
+
 void record_put(struct store_batch *batch, const struct schema_key *key,
                 const ProtobufCMessage *message)
 {
@@ -55,15 +57,21 @@ int record_get_string(struct store *store, const struct schema_key *key, char *r
     return 0;
 }
 
-struct status record_write_failed(void)
+struct status record_write_failed(struct store *store)
 {
-    return status_unavailable("STORE_FAILED",
-                              "the database cannot be written; see the service's health");
+    struct status status = store_writable(store);
+
+    /* It has healed meanwhile. */
+    if (status_is_ok(&status))
+        status = status_unavailable("STORE_FAILED", "the database could not be written; try again");
+    status.admitted = STATUS_ADMITTED_UNKNOWN;
+    return status;
 }
 
 struct status record_commit(struct store *store, struct store_batch *batch)
 {
-    return store_commit(store, batch, STORE_SYNCED) < 0 ? record_write_failed() : STATUS_OK_VALUE;
+    return store_commit(store, batch, STORE_SYNCED) < 0 ? record_write_failed(store)
+                                                        : STATUS_OK_VALUE;
 }
 
 struct page_walk {
@@ -118,4 +126,33 @@ int record_page(struct store *store, const struct record_page *page, record_visi
     }
     return store_scan(store, schema_bytes(&page->prefix), schema_bytes(&start), STORE_DESCENDING,
                       page_visit, &walk);
+}
+
+/* Appends the id and the project, both with a NUL. */
+static bool each_note(void *arg, const char *id, struct bytes project)
+{
+    buf_append(arg, id, strlen(id) + 1);
+    buf_append(arg, project.data, project.size);
+    buf_append(arg, "", 1);
+    return true;
+}
+
+int record_each(struct store *store, const char *type, record_each_fn *visit, void *arg)
+{
+    struct record_page all = {
+        .prefix = schema_key(type, "", NULL, NULL), .start = "", .count = SIZE_MAX};
+    cleanup_buf struct buf found = {0};
+    char next[ID_SIZE];
+    int result = record_page(store, &all, each_note, &found, next, sizeof(next));
+
+    for (size_t at = 0; at < found.size;) {
+        const char *id = (const char *)found.data + at;
+        const char *project_id = id + strlen(id) + 1;
+        int r = visit(arg, project_id, id);
+
+        if (r < 0)
+            result = r;
+        at += strlen(id) + strlen(project_id) + 2;
+    }
+    return result;
 }

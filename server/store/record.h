@@ -22,8 +22,11 @@ int record_get(struct store *store, const struct schema_key *key,
 int record_get_string(struct store *store, const struct schema_key *key, char *ret_value,
                       size_t size);
 
-/* What a failed write is to a client: UNAVAILABLE STORE_FAILED. */
-struct status record_write_failed(void);
+/*
+ * What a failed write is to a client: UNAVAILABLE DISK_FULL or STORE_FAILED, and perhaps on disk
+ * all the same.
+ */
+struct status record_write_failed(struct store *store);
 /* Commits the batch, synced, and says how that went. */
 struct status record_commit(struct store *store, struct store_batch *batch);
 
@@ -43,3 +46,10 @@ typedef bool record_visit_fn(void *arg, const char *id, struct bytes value);
  */
 int record_page(struct store *store, const struct record_page *page, record_visit_fn *visit,
                 void *arg, char *ret_next, size_t next_size);
+
+/*
+ * Visits what an index without projects (`live/`, `run/`) held when it was called, which visit may
+ * change. Returns 0 or the last error of a visit, -EIO when nothing could be read.
+ */
+typedef int record_each_fn(void *arg, const char *project_id, const char *id);
+int record_each(struct store *store, const char *type, record_each_fn *visit, void *arg);

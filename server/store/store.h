@@ -13,6 +13,8 @@
 #include "server/util/buf.h"
 #include "server/util/bytes.h"
 #include "server/util/err.h"
+#include "server/util/space.h"
+#include "server/util/status.h"
 
 struct store;
 struct store_batch;
@@ -23,6 +25,21 @@ struct store_batch;
  * behind, is dropped. -EBUSY: another process has it open. -ENOSPC, -EIO and others: see err.
  */
 int store_open(const char *directory, struct store **ret_store, struct err *err);
+
+struct store_options {
+    const char *directory;
+    struct space *space; /* gives way when a write finds no room; may be NULL; outlives the store */
+    /*
+     * What is damaged is copied, and then opened with all that comes before the damage, instead of
+     * -EUCLEAN. store_warning says so.
+     */
+    bool accept_loss;
+};
+
+int store_open_with(const struct store_options *options, struct store **ret_store, struct err *err);
+/* What was lost when it was opened, for the operator; empty: nothing. Lives as long as the store.
+ */
+const char *store_warning(const struct store *store);
 /* Waits for what is queued. No other call may be under way or follow. */
 void store_close(struct store *store);
 
@@ -37,11 +54,17 @@ enum store_order { STORE_ASCENDING, STORE_DESCENDING };
 /*
  * Visits the entries whose key begins with prefix, from start on (inclusive; an empty start is the
  * first of the order; a start before or behind the prefix's keys is fine), over one snapshot. key
- * and value are valid during the visit, which may itself read and commit. Returns 0, also when
- * ended early, or -EIO.
+ * and value are valid during the visit, which must not use the store: what it holds up may be what
+ * a commit waits for. Returns 0, also when ended early, or -EIO.
  */
 int store_scan(struct store *store, struct bytes prefix, struct bytes start, enum store_order order,
                store_scan_fn *visit, void *arg);
+
+/*
+ * Makes a directory that store_open can open, with everything that was committed before; its files
+ * may be links to those of the database. It must not exist.
+ */
+int store_checkpoint(struct store *store, const char *directory, struct err *err);
 
 struct store_batch *store_batch_new(void);
 void store_batch_free(struct store_batch *batch);
@@ -53,6 +76,23 @@ enum store_sync { STORE_UNSYNCED, STORE_SYNCED };
 
 /*
  * Applies the batch as a whole, blocks until it is written (and, if asked, on disk), and frees it.
- * Returns 0 or -EIO; after the first failed write every later one fails, until a restart.
+ * Returns 0, or -ENOSPC or -EIO: then nothing of it is there once the store has healed; before
+ * that, or when the process dies meanwhile, all of it may be.
+ *
+ * A write that fails is tried again at once on a database that was opened anew. When that is of no
+ * use, nothing is written until it is: every commit fails, reads are answered, and the store looks
+ * by itself whether there is room, or the disk works, again.
  */
 int store_commit(struct store *store, struct store_batch *batch, enum store_sync sync);
+
+/* OK; or UNAVAILABLE DISK_FULL, STORE_FAILED, retryable: why nothing can be written. */
+struct status store_writable(struct store *store);
+
+/* What store_writable would say has become another. Must not commit, and not call store_watch. */
+typedef void store_watch_fn(void *arg, const struct status *writable);
+
+/*
+ * Calls changed at once and then at each change, from the store's own thread. NULL ends that: it is
+ * not called any more when this returns.
+ */
+void store_watch(struct store *store, store_watch_fn *changed, void *arg);

@@ -1,4 +1,4 @@
-/* The database: what is acknowledged stays, scans come in order, damage is refused. */
+/* The database: what is acknowledged stays, scans come in order. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -6,7 +6,6 @@
 
 #include <cmocka.h>
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -14,56 +13,17 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "server/store/store.h"
-#include "tests/unit/tempdir.h"
+#include "tests/unit/stores.h"
 
 #define KILL_ROUNDS 6
 #define KILL_THREADS 4
 #define ACKNOWLEDGED_MIN 300
 #define THREADS 16
 #define COMMITS 50
-
-#ifdef __SANITIZE_THREAD__
-/* Debian's RocksDB is not built for ThreadSanitizer, which therefore misses what orders its
- * threads. */
-const char *__tsan_default_suppressions(void);
-
-const char *__tsan_default_suppressions(void)
-{
-    return "race:librocksdb.so\ncalled_from_lib:librocksdb.so\n";
-}
-#endif
-
-static struct store *open_store(const char *directory)
-{
-    struct store *store = NULL;
-    struct err err = {0};
-
-    if (store_open(directory, &store, &err) != 0)
-        fail_msg("%s", err.message);
-    return store;
-}
-
-static int put(struct store *store, const char *key, const char *value, enum store_sync sync)
-{
-    struct store_batch *batch = store_batch_new();
-
-    store_batch_put(batch, bytes_of_string(key), bytes_of_string(value));
-    return store_commit(store, batch, sync);
-}
-
-static bool has(struct store *store, const char *key, const char *value)
-{
-    cleanup_buf struct buf buf = {0};
-
-    return store_get(store, bytes_of_string(key), &buf) == 0 && buf.size == strlen(value) &&
-           memcmp(buf.data, value, buf.size) == 0;
-}
 
 /* --- kill -9 ------------------------------------------------------------------------------- */
 
@@ -171,132 +131,11 @@ static void acknowledged_commits_survive_kill(void **state)
     }
 }
 
-/* --- damage -------------------------------------------------------------------------------- */
-
-/* The path of the log file that is written last. */
-static char *newest_wal(const char *directory)
-{
-    char *newest = NULL;
-    char *records = NULL;
-    struct dirent **names;
-
-    assert_true(asprintf(&records, "%s/records", directory) > 0);
-    int count = scandir(records, &names, NULL, alphasort);
-
-    for (int i = 0; i < count; i++) {
-        size_t size = strlen(names[i]->d_name);
-
-        if (size > 4 && strcmp(names[i]->d_name + size - 4, ".log") == 0) {
-            free(newest);
-            assert_true(asprintf(&newest, "%s/%s", records, names[i]->d_name) > 0);
-        }
-        free(names[i]);
-    }
-    free(names);
-    free(records);
-    assert_non_null(newest);
-    return newest;
-}
-
-static char *written_wal(const char *directory, unsigned keys)
-{
-    struct store *store = open_store(directory);
-
-    for (unsigned i = 0; i < keys; i++) {
-        char key[16];
-
-        (void)snprintf(key, sizeof(key), "key%u", i);
-        assert_int_equal(put(store, key, "a value that can be damaged", STORE_SYNCED), 0);
-    }
-    store_close(store);
-    return newest_wal(directory);
-}
-
-static off_t file_size(const char *path)
-{
-    struct stat status;
-
-    assert_int_equal(stat(path, &status), 0);
-    return status.st_size;
-}
-
-static void assert_refused(const char *directory)
-{
-    struct store *store = NULL;
-    struct err err = {0};
-
-    assert_int_equal(store_open(directory, &store, &err), -EUCLEAN);
-    assert_null(store);
-    assert_int_equal(err.code, EUCLEAN);
-    assert_non_null(strstr(err.message, "restore a backup"));
-}
-
-static void flip_byte(const char *path, off_t at)
-{
-    int fd = open(path, O_RDWR | O_CLOEXEC);
-    uint8_t byte;
-
-    assert_int_equal(pread(fd, &byte, 1, at), 1);
-    byte ^= 0x55;
-    assert_int_equal(pwrite(fd, &byte, 1, at), 1);
-    (void)close(fd);
-}
-
-static void damaged_wal_is_refused(void **state)
-{
-    char *wal = written_wal(*state, 100);
-
-    flip_byte(wal, file_size(wal) / 2);
-    off_t size = file_size(wal);
-
-    assert_refused(*state);
-    /* Refusing changed nothing, so it is refused again, and can be repaired. */
-    assert_int_equal(file_size(wal), size);
-    assert_refused(*state);
-    flip_byte(wal, size / 2);
-    struct store *store = open_store(*state);
-
-    assert_true(has(store, "key99", "a value that can be damaged"));
-    store_close(store);
-    free(wal);
-}
-
-/* The last record's length is damaged: it looks like one that was cut off, and is not. */
-static void lost_acknowledged_tail_is_refused(void **state)
-{
-    char *wal = written_wal(*state, 10);
-
-    assert_int_equal(truncate(wal, file_size(wal) - 5), 0);
-    assert_refused(*state);
-    assert_refused(*state);
-    free(wal);
-}
-
-/* What a kill in the middle of a write leaves: the beginning of a record nobody was told of. */
-static void unacknowledged_tail_is_dropped(void **state)
-{
-    char *wal = written_wal(*state, 10);
-    off_t whole = file_size(wal);
-    /* The header of a record that promises more bytes than follow. */
-    int fd = open(wal, O_WRONLY | O_APPEND | O_CLOEXEC);
-
-    assert_int_equal(write(fd, "\x11\x22\x33\x44\x40\x00\x01torn", 11), 11);
-    (void)close(fd);
-    assert_int_equal(file_size(wal), whole + 11);
-    struct store *store = open_store(*state);
-
-    assert_true(has(store, "key9", "a value that can be damaged"));
-    assert_int_equal(put(store, "after", "it", STORE_SYNCED), 0);
-    store_close(store);
-    store = open_store(*state);
-    assert_true(has(store, "after", "it"));
-    store_close(store);
-    free(wal);
-}
+/* --- opening ------------------------------------------------------------------------------- */
 
 static void second_opener_is_refused(void **state)
 {
-    struct store *store = open_store(*state);
+    struct store *store = stores_open(*state);
     struct store *second = NULL;
     struct err err = {0};
 
@@ -320,7 +159,7 @@ static void unusable_directory_is_an_error(void **state)
 
 static void batch_is_applied_in_order(void **state)
 {
-    struct store *store = open_store(*state);
+    struct store *store = stores_open(*state);
     struct store_batch *batch = store_batch_new();
     cleanup_buf struct buf buf = {0};
 
@@ -330,7 +169,7 @@ static void batch_is_applied_in_order(void **state)
     store_batch_delete(batch, bytes_of_string("b"));
     store_batch_put(batch, bytes_of("\0\xff", 2), bytes_of(NULL, 0));
     assert_int_equal(store_commit(store, batch, STORE_UNSYNCED), 0);
-    assert_true(has(store, "a", "2"));
+    assert_true(stores_has(store, "a", "2"));
     assert_int_equal(store_get(store, bytes_of_string("b"), &buf), -ENOENT);
     assert_int_equal(buf.size, 0);
     buf_append(&buf, "before ", 7);
@@ -377,7 +216,7 @@ static bool count_one(void *arg, struct bytes key, struct bytes value)
 
 static void concurrent_commits_are_all_applied(void **state)
 {
-    struct store *store = open_store(*state);
+    struct store *store = stores_open(*state);
     struct committer committers[THREADS];
     pthread_t threads[THREADS];
     unsigned count = 0;
@@ -404,35 +243,6 @@ static void concurrent_commits_are_all_applied(void **state)
         memcpy(&last, buf.data, sizeof(last));
         assert_int_equal(last, COMMITS - 1);
     }
-    store_close(store);
-}
-
-/* A limit on file sizes stands for the full disk. */
-static void first_write_error_is_final(void **state)
-{
-    struct store *store = open_store(*state);
-    struct rlimit limit;
-    static char value[64 << 10];
-    struct store_batch *batch = store_batch_new();
-
-    assert_int_equal(put(store, "before", "it", STORE_SYNCED), 0);
-    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
-    struct rlimit small = {.rlim_cur = 4096, .rlim_max = limit.rlim_max};
-
-    (void)signal(SIGXFSZ, SIG_IGN);
-    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
-    store_batch_put(batch, bytes_of_string("large"), bytes_of(value, sizeof(value)));
-    assert_int_equal(store_commit(store, batch, STORE_SYNCED), -EIO);
-    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
-
-    assert_int_equal(put(store, "after", "it", STORE_SYNCED), -EIO);
-    assert_int_equal(put(store, "after", "it", STORE_UNSYNCED), -EIO);
-    assert_true(has(store, "before", "it"));
-    assert_false(has(store, "after", "it"));
-    store_close(store);
-    store = open_store(*state);
-    assert_true(has(store, "before", "it"));
-    assert_int_equal(put(store, "after", "it", STORE_SYNCED), 0);
     store_close(store);
 }
 
@@ -496,10 +306,10 @@ static void scans_keep_order_and_bounds(void **state)
 {
     static const char *const keys[] = {"b",   "a",        "ab\xff",    "ac",  "ab",
                                        "ab1", "\xff\xff", "\xff\xffx", "\xff"};
-    struct store *store = open_store(*state);
+    struct store *store = stores_open(*state);
 
     for (size_t i = 0; i < sizeof(keys) / sizeof(*keys); i++)
-        assert_int_equal(put(store, keys[i], "", STORE_UNSYNCED), 0);
+        assert_int_equal(stores_put(store, keys[i], "", STORE_UNSYNCED), 0);
     for (size_t i = 0; i < sizeof(scan_cases) / sizeof(*scan_cases); i++) {
         const struct scan_case *test = &scan_cases[i];
         struct seen seen = {.stop_after = test->stop_after};
@@ -518,29 +328,37 @@ struct changing {
     unsigned seen;
 };
 
+static void *change(void *store)
+{
+    struct store_batch *batch = store_batch_new();
+
+    store_batch_put(batch, bytes_of_string("k5"), bytes_of_string("new"));
+    store_batch_delete(batch, bytes_of_string("k3"));
+    assert_int_equal(store_commit(store, batch, STORE_UNSYNCED), 0);
+    return NULL;
+}
+
 static bool write_while_scanning(void *arg, struct bytes key, struct bytes value)
 {
     struct changing *changing = arg;
+    pthread_t thread;
 
     (void)key;
     (void)value;
     if (changing->seen++ == 0) {
-        assert_int_equal(put(changing->store, "k5", "new", STORE_UNSYNCED), 0);
-        struct store_batch *batch = store_batch_new();
-
-        store_batch_delete(batch, bytes_of_string("k3"));
-        assert_int_equal(store_commit(changing->store, batch, STORE_UNSYNCED), 0);
+        assert_int_equal(pthread_create(&thread, NULL, change, changing->store), 0);
+        (void)pthread_join(thread, NULL);
     }
     return true;
 }
 
 static void scan_sees_one_moment(void **state)
 {
-    struct changing changing = {.store = open_store(*state)};
+    struct changing changing = {.store = stores_open(*state)};
     unsigned count = 0;
 
     for (const char *key = "k1\0k2\0k3\0"; *key; key += 3)
-        assert_int_equal(put(changing.store, key, "v", STORE_UNSYNCED), 0);
+        assert_int_equal(stores_put(changing.store, key, "v", STORE_UNSYNCED), 0);
     assert_int_equal(store_scan(changing.store, bytes_of_string("k"), bytes_of(NULL, 0),
                                 STORE_ASCENDING, write_while_scanning, &changing),
                      0);
@@ -549,38 +367,21 @@ static void scan_sees_one_moment(void **state)
                                 STORE_ASCENDING, count_one, &count),
                      0);
     assert_int_equal(count, 3);
-    assert_true(has(changing.store, "k5", "new"));
+    assert_true(stores_has(changing.store, "k5", "new"));
     store_close(changing.store);
 }
-
-static int make_tempdir(void **state)
-{
-    *state = tempdir_new();
-    return 0;
-}
-
-static int remove_tempdir(void **state)
-{
-    tempdir_free(*state);
-    return 0;
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, make_tempdir, remove_tempdir)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(acknowledged_commits_survive_kill), /* first: it forks, the others start threads */
-        TEST(damaged_wal_is_refused),
-        TEST(lost_acknowledged_tail_is_refused),
-        TEST(unacknowledged_tail_is_dropped),
-        TEST(second_opener_is_refused),
-        TEST(unusable_directory_is_an_error),
-        TEST(batch_is_applied_in_order),
-        TEST(concurrent_commits_are_all_applied),
-        TEST(first_write_error_is_final),
-        TEST(scans_keep_order_and_bounds),
-        TEST(scan_sees_one_moment),
+        STORES_TEST(acknowledged_commits_survive_kill), /* first: it forks, the others start threads
+                                                         */
+        STORES_TEST(second_opener_is_refused),
+        STORES_TEST(unusable_directory_is_an_error),
+        STORES_TEST(batch_is_applied_in_order),
+        STORES_TEST(concurrent_commits_are_all_applied),
+        STORES_TEST(scans_keep_order_and_bounds),
+        STORES_TEST(scan_sees_one_moment),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
