@@ -16,6 +16,7 @@
 #include "server/descriptors.h"
 #include "server/edge/edge.h"
 #include "server/gateway/gateway.h"
+#include "server/policy/admission.h"
 #include "server/policy/authorize.h"
 #include "server/policy/project.h"
 #include "server/rpc/rpc.h"
@@ -32,12 +33,15 @@ struct options {
     const char *templates;
     const char *preview_domain;
     unsigned pool_size;
+    uint64_t reserve_bytes;
     int ready_fd;
     bool kill_on_exit;
+    bool accept_data_loss;
 };
 
 struct node {
     struct options options;
+    struct space *space;
     struct loop *loop;
     struct sandboxd *sandboxd;
     struct service service;
@@ -58,9 +62,13 @@ static void usage(FILE *out)
         "  --listen HOST:PORT     gRPC and previews (default 127.0.0.1:7070; port 0: any)\n"
         "  --socket PATH          unix socket for operators (default: none)\n"
         "  --pool N               jails kept ready for each kind of sandbox (default 4)\n"
+        "  --reserve-bytes N      of the disk of DIR, kept for the database: new work is refused\n"
+        "                         below it (default, or 0: 2 %% of the disk, 32 MiB to 256 MiB)\n"
         "  --preview-domain NAME  previews are at <preview>.NAME (default localhost)\n"
         "  --kill-on-exit         end all sandboxes when stopped by SIGTERM; else they go on, and\n"
         "                         the next crownestd takes them over\n"
+        "  --accept-data-loss     start although acknowledged changes are lost, if they are: the\n"
+        "                         damaged database is kept aside\n"
         "  --ready-fd N           write READY and a newline to this descriptor when serving\n");
 }
 
@@ -79,6 +87,21 @@ static int parse_number(const char *flag, const char *text, unsigned max, unsign
     return 0;
 }
 
+static int parse_reserve(const char *text, uint64_t *ret_bytes)
+{
+    char *end;
+
+    errno = 0;
+    unsigned long long bytes = strtoull(text, &end, 10);
+
+    if (errno || end == text || *end || text[0] == '-' || bytes > INT64_MAX) {
+        (void)fprintf(stderr, "crownestd: --reserve-bytes is a number of bytes, not %s\n", text);
+        return -EINVAL;
+    }
+    *ret_bytes = bytes;
+    return 0;
+}
+
 static int parse(int argc, char **argv, struct options *options)
 {
     static const struct option table[] = {{"data", required_argument, NULL, 'd'},
@@ -89,6 +112,8 @@ static int parse(int argc, char **argv, struct options *options)
                                           {"preview-domain", required_argument, NULL, 'p'},
                                           {"ready-fd", required_argument, NULL, 'r'},
                                           {"pool", required_argument, NULL, 'n'},
+                                          {"reserve-bytes", required_argument, NULL, 'b'},
+                                          {"accept-data-loss", no_argument, NULL, 'a'},
                                           {"kill-on-exit", no_argument, NULL, 'k'},
                                           {"help", no_argument, NULL, 'h'},
                                           {0}};
@@ -125,6 +150,13 @@ static int parse(int argc, char **argv, struct options *options)
             if (parse_number("--ready-fd", optarg, INT_MAX, &number) < 0)
                 return -EINVAL;
             options->ready_fd = (int)number;
+            break;
+        case 'b':
+            if (parse_reserve(optarg, &options->reserve_bytes) < 0)
+                return -EINVAL;
+            break;
+        case 'a':
+            options->accept_data_loss = true;
             break;
         case 'k':
             options->kill_on_exit = true;
@@ -163,8 +195,16 @@ static int open_state(struct node *node, struct err *err)
 
     if (mkdir(node->options.data, 0700) < 0 && errno != EEXIST)
         return err_set(err, errno, "%s cannot be made: %s", node->options.data, strerror(errno));
-    int r = store_open(below(&node->options, "db", path), &service->store, err);
+    struct store_options store = {.directory = below(&node->options, "db", path),
+                                  .accept_loss = node->options.accept_data_loss};
+    int r = space_new(node->options.data, node->options.reserve_bytes, &node->space, err);
 
+    store.space = node->space;
+    if (r == 0)
+        r = store_open_with(&store, &service->store, err);
+    if (r == 0 && store_warning(service->store)[0])
+        (void)fprintf(stderr, "crownestd: %s\n", store_warning(service->store));
+    service->admission = (struct admission){.store = service->store, .space = node->space};
     if (r == 0)
         r = blob_store_open(below(&node->options, "blobs", path), &service->blobs, err);
     if (r == 0 && project_ensure_default(service->store) < 0)
@@ -208,8 +248,21 @@ static struct status authorize_call(void *context, struct rpc_call *call, bool l
                                     struct rpc_caller *ret_caller)
 {
     const struct service *service = context;
+    struct status status = authorize(service->store, call, local, ret_caller);
 
-    return authorize(service->store, call, local, ret_caller);
+    if (status_is_ok(&status))
+        status = admission_open(&service->admission, rpc_call_method(call));
+    return status;
+}
+
+/* The store's thread calls. */
+static void on_store(void *arg, const struct status *writable)
+{
+    const struct node *node = arg;
+
+    rpc_server_set_serving(node->rpc, status_is_ok(writable));
+    if (!status_is_ok(writable))
+        (void)fprintf(stderr, "crownestd: %s: %s\n", writable->reason, writable->message);
 }
 
 static void on_http2(void *arg, int fd)
@@ -280,13 +333,13 @@ static int open_doors(struct node *node, struct err *err)
         r = rpc_server_new(&rpc, &node->rpc, err);
     if (r < 0)
         return r;
-    service->answers = answers_new(service->store);
+    service->answers = answers_new(&service->admission);
     service->template_directory = node->options.templates;
     service->previews = (struct previews){.store = service->store,
                                           .sandboxes = service->sandboxes,
                                           .domain = node->options.preview_domain,
                                           .port = edge_port(node->edge)};
-    rpc_server_set_serving(node->rpc, true);
+    store_watch(service->store, on_store, node);
     edge_start(node->edge);
     return 0;
 }
@@ -295,6 +348,8 @@ static void close_node(struct node *node)
 {
     struct service *service = &node->service;
 
+    if (service->store)
+        store_watch(service->store, NULL, NULL);
     if (node->edge)
         edge_stop(node->edge);
     if (node->rpc)
@@ -311,8 +366,8 @@ static void close_node(struct node *node)
     loop_free(node->loop);
     sandboxd_free(node->sandboxd);
     blob_store_close(service->blobs);
-    if (service->store)
-        store_close(service->store);
+    store_close(service->store);
+    space_free(node->space);
 }
 
 static void announce(const struct node *node)

@@ -6,40 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/policy/answer_private.h"
 #include "server/store/record.h"
 #include "server/util/cleanup.h"
 #include "server/util/clock.h"
 #include "server/util/limits.h"
 
 #define REQUEST_ID_MAX 64
-
-struct answers {
-    struct store *store;
-    pthread_mutex_t mutex; /* of what follows */
-    pthread_cond_t ended;
-    struct answer *under_way;
-};
-
-struct answers *answers_new(struct store *store)
-{
-    struct answers *answers = calloc(1, sizeof(*answers));
-
-    if (!answers)
-        abort();
-    answers->store = store;
-    (void)pthread_mutex_init(&answers->mutex, NULL);
-    (void)pthread_cond_init(&answers->ended, NULL);
-    return answers;
-}
-
-void answers_free(struct answers *answers)
-{
-    if (!answers)
-        return;
-    (void)pthread_cond_destroy(&answers->ended);
-    (void)pthread_mutex_destroy(&answers->mutex);
-    free(answers);
-}
 
 static bool request_id_valid(const char *id)
 {
@@ -49,7 +22,7 @@ static bool request_id_valid(const char *id)
            strspn(id, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-") == size;
 }
 
-static struct schema_key answer_key(const struct answer *answer)
+struct schema_key answer_key(const struct answer *answer)
 {
     return schema_key("r", answer->project_id, answer->request_id, NULL);
 }
@@ -73,6 +46,16 @@ static void answer_enter(struct answers *answers, struct answer *answer)
     answers->under_way = answer;
 }
 
+bool answer_try_enter(struct answers *answers, struct answer *answer)
+{
+    lock_scope(&answers->mutex);
+    if (under_way(answers, answer))
+        return false;
+    answer->next = answers->under_way;
+    answers->under_way = answer;
+    return true;
+}
+
 void answer_end(struct answer *answer)
 {
     struct answers *answers = answer->owner;
@@ -89,15 +72,16 @@ void answer_end(struct answer *answer)
 }
 
 /* Looks for an earlier answer to the same request. */
-static struct status answer_look(struct answer *answer, struct arena *arena)
+static struct status answer_look(struct answer *answer, struct rpc_call *call)
 {
+    struct arena *arena = rpc_call_arena(call);
     struct schema_key key = answer_key(answer);
     Crownest__Records__AnswerRecord *kept;
-    int r = record_get(answer->owner->store, &key, &crownest__records__answer_record__descriptor,
-                       arena, &kept);
+    int r = record_get(answer->owner->admission.store, &key,
+                       &crownest__records__answer_record__descriptor, arena, &kept);
 
-    if (r == -ENOENT || (r == 0 && kept->time_ms + LIMIT_ANSWER_KEPT_MS < clock_wall_ms()))
-        return STATUS_OK_VALUE;
+    if (r == -ENOENT || (r == 0 && answer_expired(kept->time_ms, clock_wall_ms())))
+        return admission_check(&answer->owner->admission, rpc_call_method(call));
     if (r < 0)
         return status_error(STATUS_DATA_LOSS, "RECORD_DAMAGED",
                             "the answer that was kept for this request_id cannot be read");
@@ -123,10 +107,10 @@ struct status answer_begin(struct answers *answers, struct rpc_call *call, const
     memcpy(answer->project_id, rpc_call_caller(call)->project_id, sizeof(answer->project_id));
     memcpy(answer->request_id, request_id, strlen(request_id) + 1);
     if (request_id[0] == '\0')
-        return STATUS_OK_VALUE;
+        return admission_check(&answers->admission, rpc_call_method(call));
     (void)SHA256(request.data, request.size, answer->hash);
     answer_enter(answers, answer);
-    struct status status = answer_look(answer, rpc_call_arena(call));
+    struct status status = answer_look(answer, call);
 
     if (!status_is_ok(&status))
         answer_end(answer);
@@ -143,6 +127,9 @@ static void answer_put(const struct answer *answer, struct store_batch *batch,
         (ProtobufCBinaryData){.data = (uint8_t *)(uintptr_t)answer->hash, .len = 32};
     record->time_ms = clock_wall_ms();
     record_put(batch, &key, &record->base);
+    struct schema_key by_time = answer_time_key(answer, record->time_ms);
+
+    record_put_string(batch, &by_time, "");
 }
 
 void answer_keep(const struct answer *answer, struct store_batch *batch,

@@ -1,18 +1,30 @@
 /*
  * Exactly once: the answer to a mutation with a request_id is stored in the batch that makes the
  * change, and returned to whoever sends the same request again. Functions may be called from any
- * thread.
+ * thread. What has expired is removed by a thread of low priority.
  */
 #pragma once
 
 #include "private/records.pb-c.h"
+#include "server/policy/admission.h"
 #include "server/rpc/rpc.h"
 #include "server/store/store.h"
 
 struct answers;
 
-struct answers *answers_new(struct store *store);
+/* admission: copied; asked for what was not done before. */
+struct answers *answers_new(const struct admission *admission);
+/* Ends the thread. No answer may be under way. NULL is fine. */
 void answers_free(struct answers *answers);
+
+#define ANSWERS_SWEPT_AT_ONCE 256
+
+/*
+ * Removes answers that had expired by now_ms of the wall clock, the oldest first, at most
+ * ANSWERS_SWEPT_AT_ONCE; one whose request is under way is left for another time. Returns how many
+ * were looked at, or -ENOSPC or -EIO. What the thread does now and then.
+ */
+int answers_sweep(struct answers *answers, uint64_t now_ms);
 
 /* One request under way. Begun and ended by the handler; no other thread uses it. */
 struct answer {
@@ -27,7 +39,8 @@ struct answer {
 
 /*
  * Waits while the same request_id is under way in the project. INVALID_ARGUMENT REQUEST_ID_INVALID,
- * REQUEST_ID_REUSED when it came with another request. On success answer_end must follow.
+ * REQUEST_ID_REUSED when it came with another request; those of admission_check when it was not
+ * done before. On success answer_end must follow.
  */
 struct status answer_begin(struct answers *answers, struct rpc_call *call, const char *request_id,
                            struct answer *ret_answer);

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "server/artifact/blob.h"
+#include "server/policy/admission.h"
 #include "server/policy/answer.h"
 #include "server/rpc/rpc.h"
 #include "server/sandbox/command.h"
@@ -14,6 +15,7 @@
 
 struct service {
     struct store *store;
+    struct admission admission; /* whether store, and the disk, take something new */
     struct sandboxes *sandboxes;
     struct commands *commands;
     struct blob_store *blobs;

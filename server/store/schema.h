@@ -11,6 +11,7 @@
  *   p/<project>/<preview>           PreviewRecord         pi/<preview>         → project id
  *   ps/<project>/<sandbox>/<preview>  (index)
  *   r/<project>/<request id>        AnswerRecord
+ *   ra/<time>/<project>/<request id>  (index: milliseconds, 16 hexadecimal digits)
  */
 #pragma once
 

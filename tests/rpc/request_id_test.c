@@ -14,23 +14,6 @@
 
 static struct crownest_error error;
 
-static int create(struct crownest_client *client, const char *request_id, const char *template,
-                  char ret_id[STEP_ID_SIZE], struct crownest_error *ret_error)
-{
-    Crownest__V1__CreateSandboxRequest request = CROWNEST__V1__CREATE_SANDBOX_REQUEST__INIT;
-    Crownest__V1__CreateSandboxResponse *response;
-
-    request.request_id = STEP_TEXT(request_id);
-    request.template_ = STEP_TEXT(template);
-    int result = crownest_sandbox_create(client, &request, NULL, &response, ret_error);
-
-    if (result < 0)
-        return result;
-    (void)snprintf(ret_id, STEP_ID_SIZE, "%s", response->sandbox->sandbox_id);
-    crownest__v1__create_sandbox_response__free_unpacked(response, NULL);
-    return 0;
-}
-
 static int start(struct crownest_client *client, const char *request_id,
                  const Crownest__V1__CommandSpec *command, char ret_id[STEP_ID_SIZE])
 {
@@ -45,28 +28,6 @@ static int start(struct crownest_client *client, const char *request_id,
         return result;
     (void)snprintf(ret_id, STEP_ID_SIZE, "%s", response->command->command_id);
     crownest__v1__start_command_response__free_unpacked(response, NULL);
-    return 0;
-}
-
-static int collect(struct crownest_client *client, const char *request_id, const char *sandbox_id,
-                   char ret_id[STEP_ID_SIZE])
-{
-    Crownest__V1__CollectItem item = CROWNEST__V1__COLLECT_ITEM__INIT;
-    Crownest__V1__CollectItem *items[] = {&item};
-    Crownest__V1__CollectArtifactsRequest request = CROWNEST__V1__COLLECT_ARTIFACTS_REQUEST__INIT;
-    Crownest__V1__CollectArtifactsResponse *response;
-
-    item.path = STEP_TEXT("/etc/passwd");
-    request.request_id = STEP_TEXT(request_id);
-    request.sandbox_id = STEP_TEXT(sandbox_id);
-    request.items = items;
-    request.n_items = 1;
-    int result = crownest_artifact_collect(client, &request, NULL, &response, &error);
-
-    if (result < 0)
-        return result;
-    (void)snprintf(ret_id, STEP_ID_SIZE, "%s", response->artifacts[0]->artifact_id);
-    crownest__v1__collect_artifacts_response__free_unpacked(response, NULL);
     return 0;
 }
 
@@ -98,10 +59,10 @@ static void a_request_sent_twice_makes_one_thing(void **state)
     char tokens[2][STEP_ID_SIZE];
     char sandbox_id[STEP_ID_SIZE];
 
-    assert_done(create(client, "twice-1", "base", sandbox_id, &error), &error);
+    assert_done(step_try_create(client, "twice-1", "base", sandbox_id, &error), &error);
     struct leftovers before = leftovers_count(service, sandbox_id);
 
-    assert_done(create(client, "twice-1", "base", ids[0], &error), &error);
+    assert_done(step_try_create(client, "twice-1", "base", ids[0], &error), &error);
     assert_string_equal(ids[0], sandbox_id);
     Crownest__V1__CommandSpec command = step_shell(sandbox_id, "echo once >> count");
 
@@ -109,7 +70,8 @@ static void a_request_sent_twice_makes_one_thing(void **state)
         assert_done(start(client, "twice-2", &command, ids[i]), &error);
     assert_string_equal(ids[0], ids[1]);
     for (size_t i = 0; i < 2; i++)
-        assert_done(collect(client, "twice-3", sandbox_id, ids[i]), &error);
+        assert_done(step_try_collect(client, "twice-3", sandbox_id, "/etc/passwd", ids[i], &error),
+                    &error);
     assert_string_equal(ids[0], ids[1]);
     for (size_t i = 0; i < 2; i++)
         assert_done(open_preview(client, "twice-4", sandbox_id, ids[i], tokens[i]), &error);
@@ -134,13 +96,13 @@ static void an_answer_outlives_what_it_speaks_of(void **state)
     char sandbox_id[STEP_ID_SIZE];
     char again[STEP_ID_SIZE];
 
-    assert_done(create(client, "later-1", "base", sandbox_id, &error), &error);
+    assert_done(step_try_create(client, "later-1", "base", sandbox_id, &error), &error);
     Crownest__V1__CommandSpec command = step_shell(sandbox_id, "true");
 
     assert_done(start(client, "later-2", &command, ids[0]), &error);
     assert_done(open_preview(client, "later-3", sandbox_id, previews[0], token), &error);
     step_kill(client, sandbox_id);
-    assert_done(create(client, "later-1", "base", again, &error), &error);
+    assert_done(step_try_create(client, "later-1", "base", again, &error), &error);
     assert_string_equal(again, sandbox_id);
     assert_done(start(client, "later-2", &command, ids[1]), &error);
     assert_string_equal(ids[0], ids[1]);
@@ -155,17 +117,17 @@ static void an_id_is_not_taken_for_another_request(void **state)
     char other_id[STEP_ID_SIZE];
     char unused[STEP_ID_SIZE];
 
-    assert_done(create(service->client, "reused", "base", sandbox_id, &error), &error);
+    assert_done(step_try_create(service->client, "reused", "base", sandbox_id, &error), &error);
     struct leftovers before = leftovers_count(service, sandbox_id);
 
-    assert_refused(create(service->client, "reused", "python", unused, &error), &error, 3,
+    assert_refused(step_try_create(service->client, "reused", "python", unused, &error), &error, 3,
                    "REQUEST_ID_REUSED", "request_id");
     Crownest__V1__CommandSpec command = step_shell(sandbox_id, "true");
 
     assert_refused(start(service->client, "reused", &command, unused), &error, 3,
                    "REQUEST_ID_REUSED", "request_id");
     assert_nothing_left(service, sandbox_id, &before, "a request id used for another request");
-    assert_done(create(service->other, "reused", "base", other_id, &error), &error);
+    assert_done(step_try_create(service->other, "reused", "base", other_id, &error), &error);
     assert_string_not_equal(other_id, sandbox_id);
     step_kill(service->other, other_id);
     step_kill(service->client, sandbox_id);
@@ -282,8 +244,8 @@ static void *create_once(void *arg)
 {
     struct creation *creation = arg;
 
-    creation->result =
-        create(creation->client, "parallel-create", "base", creation->id, &creation->error);
+    creation->result = step_try_create(creation->client, "parallel-create", "base", creation->id,
+                                       &creation->error);
     return NULL;
 }
 

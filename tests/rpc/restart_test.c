@@ -36,20 +36,6 @@ static void assert_counted(struct crownest_client *client, const char *command_i
     transcript_done(&transcript);
 }
 
-/* Waits for output of a command that runs. */
-static void await_bytes(struct crownest_client *client, const char *command_id, uint64_t bytes)
-{
-    for (;;) {
-        Crownest__V1__Command *command = step_command(client, command_id);
-        uint64_t now = command->log_bytes;
-
-        assert_null(command->end_time);
-        crownest__v1__command__free_unpacked(command, NULL);
-        if (now >= bytes)
-            return;
-    }
-}
-
 static void a_command_goes_on_when_the_server_is_killed(void **state)
 {
     struct service *service = service_of(state);
@@ -59,7 +45,7 @@ static void a_command_goes_on_when_the_server_is_killed(void **state)
     step_create(service->client, "base", id);
     step_start(service->client, id, COUNTING, command);
     for (uint64_t bytes = 100; bytes <= 700; bytes += 300) {
-        await_bytes(service->client, command, bytes);
+        step_await_output(service->client, command, bytes);
         service_crash_crownestd(service);
         service_come_back(service);
     }
@@ -77,7 +63,7 @@ static void a_command_goes_on_when_sandboxd_is_killed(void **state)
 
     step_create(service->client, "base", id);
     step_start(service->client, id, COUNTING, command);
-    await_bytes(service->client, command, 100);
+    step_await_output(service->client, command, 100);
     service_crash_sandboxd(service);
     /* Without it, what runs runs. */
     step_do(service->client, id, "true");
@@ -96,7 +82,7 @@ static void a_command_goes_on_when_both_are_killed(void **state)
 
     step_create(service->client, "base", id);
     step_start(service->client, id, COUNTING, command);
-    await_bytes(service->client, command, 100);
+    step_await_output(service->client, command, 100);
     service_crash_sandboxd(service);
     service_crash_crownestd(service);
     service_come_back(service);
@@ -193,7 +179,7 @@ static void what_was_paused_stays_paused(void **state)
     step_create(service->client, "base", doomed);
     step_start(service->client, id, COUNTING, command);
     step_start(service->client, doomed, "sleep 1000", other);
-    await_bytes(service->client, command, 100);
+    step_await_output(service->client, command, 100);
     pause_sandbox(service->client, id);
     pause_sandbox(service->client, doomed);
     service_crash_sandboxd(service);

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -20,8 +21,10 @@
 #include "bindings/c/crownest_project.h"
 #include "bindings/c/crownest_sandbox.h"
 #include "tests/rpc/host_state.h"
+#include "tests/unit/small_disk.h"
 
 #define SANDBOXD "sandboxd/sandboxd"
+#define FAILING_DISK "tests/rpc/failing_disk.so"
 #define CROWNESTD "server/crownestd"
 #define DEFAULT_TEMPLATES "/var/lib/crownest/templates"
 #define READY_FD 3
@@ -46,12 +49,17 @@ static char *below(const struct service *service, const char *name, char path[SE
 }
 
 /* In the child, of a process that has no thread yet. */
-static void become(int binary, char *const argv[], const struct passwd *user, int ready, int log)
+static void become(const struct service *service, int binary, char *const argv[],
+                   const struct passwd *user, int ready, int log)
 {
     static char path[] = "PATH=/usr/sbin:/usr/bin:/sbin:/bin";
-    static char asan[] = "ASAN_OPTIONS=detect_leaks=1";
-    char *environment[] = {path, asan, NULL};
+    static char asan[] = "ASAN_OPTIONS=detect_leaks=1:verify_asan_link_order=0";
+    char library[SERVICE_PATH_SIZE];
+    char preload[SERVICE_PATH_SIZE + 16];
+    char *environment[] = {path, asan, service->disk_fails && user ? preload : NULL, NULL};
 
+    (void)snprintf(preload, sizeof(preload), "LD_PRELOAD=%s",
+                   below(service, "failing_disk.so", library));
     (void)setpgid(0, 0);
     binary = fcntl(binary, F_DUPFD_CLOEXEC, READY_FD + 1);
     ready = fcntl(ready, F_DUPFD_CLOEXEC, READY_FD + 1);
@@ -82,7 +90,7 @@ static pid_t start(const struct service *service, const char *binary_path, char 
     pid_t pid = fork();
 
     if (pid == 0)
-        become(binary, argv, user, pipe_fds[1], log);
+        become(service, binary, argv, user, pipe_fds[1], log);
     (void)close(pipe_fds[1]);
     (void)close(binary);
     (void)close(log);
@@ -178,6 +186,8 @@ static bool start_crownestd(struct service *service, const struct passwd *user)
                     (char *)"--kill-on-exit",
                     (char *)"--ready-fd",
                     (char *)"3",
+                    service->reserve_bytes ? (char *)"--reserve-bytes" : NULL,
+                    (char *)(uintptr_t)service->reserve_bytes,
                     NULL};
 
     service->crownestd = start(service, CROWNESTD, argv, user);
@@ -270,6 +280,16 @@ static bool make_dir(struct service *service, const struct passwd *user)
            chown(path, user->pw_uid, user->pw_gid) == 0;
 }
 
+static bool mount_disk(const struct service *service, const struct passwd *user)
+{
+    char path[SERVICE_PATH_SIZE];
+    char options[96];
+
+    (void)snprintf(options, sizeof(options), "size=%s,mode=0700,uid=%u,gid=%u", service->disk,
+                   (unsigned)user->pw_uid, (unsigned)user->pw_gid);
+    return !small_disk_enter() && small_disk_mount(below(service, "server", path), options) == 0;
+}
+
 static const struct passwd *server_user(void)
 {
     const struct passwd *user = getpwnam("crownest");
@@ -288,19 +308,29 @@ static bool start_both(struct service *service, const struct passwd *user)
     return false;
 }
 
-static int setup(void **state, unsigned pool)
+/* To where the server's user may read it. */
+static bool copy_failing_disk(const struct service *service)
+{
+    char line[SERVICE_PATH_SIZE + 64];
+
+    (void)snprintf(line, sizeof(line), "install -m 0755 " FAILING_DISK " %s", service->dir);
+    return system(line) == 0;
+}
+
+static int setup(void **state, const struct service *wanted)
 {
     struct service *service = calloc(1, sizeof(*service));
     const struct passwd *user = server_user();
 
     if (!service)
         return -1;
+    *service = *wanted;
     *state = service;
     service->start = time(NULL);
-    service->pool = pool;
     if (!host_is_able())
         return 0;
-    if (!user || !make_dir(service, user))
+    if (!user || !make_dir(service, user) || (service->disk && !mount_disk(service, user)) ||
+        (service->disk_fails && !copy_failing_disk(service)))
         return -1;
     if (!start_both(service, user))
         return -1;
@@ -310,12 +340,23 @@ static int setup(void **state, unsigned pool)
 
 int service_setup(void **state)
 {
-    return setup(state, 0);
+    return setup(state, &(struct service){0});
 }
 
 int service_setup_pooled(void **state)
 {
-    return setup(state, SERVICE_POOL);
+    return setup(state, &(struct service){.pool = SERVICE_POOL});
+}
+
+int service_setup_small_disk(void **state)
+{
+    return setup(
+        state, &(struct service){.pool = SERVICE_POOL, .disk = "96m", .reserve_bytes = "50331648"});
+}
+
+int service_setup_failing_disk(void **state)
+{
+    return setup(state, &(struct service){.pool = SERVICE_POOL, .disk_fails = true});
 }
 
 struct service *service_of(void **state)
@@ -383,6 +424,13 @@ static bool stop(pid_t *pid)
     return in_time && WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
+void service_stop(struct service *service)
+{
+    close_clients(service);
+    assert_true(stop(&service->crownestd));
+    assert_true(stop(&service->sandboxd));
+}
+
 static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
 {
     (void)st;
@@ -400,6 +448,11 @@ int service_teardown(void **state)
     bool clean = stop(&service->crownestd);
 
     clean = stop(&service->sandboxd) && clean;
+    if (service->disk && service->dir[0] != '\0') {
+        char path[SERVICE_PATH_SIZE];
+
+        (void)umount2(below(service, "server", path), MNT_DETACH);
+    }
     if (service->dir[0] != '\0')
         (void)nftw(service->dir, remove_entry, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
     free(service);
@@ -471,5 +524,5 @@ void service_leaves_nothing(void **state)
     assert_int_equal(access(below(service, "s.sock", path), F_OK), -1);
     assert_int_equal(access(below(service, "server/c.sock", path), F_OK), -1);
     assert_int_equal(host_entries(below(service, "run/inventory", path)), 0);
-    assert_int_equal(host_mounts_below(service->dir, getpid()), 0);
+    assert_int_equal(host_mounts_below(service->dir, getpid()), service->disk ? 1 : 0);
 }

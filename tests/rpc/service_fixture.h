@@ -18,6 +18,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -40,6 +41,9 @@ struct service {
     pid_t sandboxd;  /* 0: not running */
     pid_t crownestd; /* 0: not running */
     unsigned pool;
+    const char *disk;                        /* NULL: the data directory is on the host's disk */
+    bool disk_fails;                         /* when a test asks failing_disk.c for it */
+    const char *reserve_bytes;               /* NULL: the default */
     char key[SERVICE_SECRET_SIZE];           /* every scope, in the default project */
     char other_key[SERVICE_SECRET_SIZE];     /* every scope, in SERVICE_OTHER_PROJECT */
     struct crownest_client *client;          /* over TCP with `key` */
@@ -55,11 +59,20 @@ int service_setup(void **state);
 /* As users have it, with jails kept ready. */
 int service_setup_pooled(void **state);
 #define SERVICE_POOL 4
+/*
+ * The same with its data directory on a disk of 96 MiB, of which it keeps 48 MiB in reserve:
+ * DIR/server is a small_disk.
+ */
+int service_setup_small_disk(void **state);
+/* As users have it, with failing_disk.c in the server. */
+int service_setup_failing_disk(void **state);
 int service_teardown(void **state);
 
 /* Kills them, without a warning, and waits until they are gone. Clients are of no use then. */
 void service_crash_crownestd(struct service *service);
 void service_crash_sandboxd(struct service *service);
+/* Stops both as an operator would, which ends all sandboxes. Clients are of no use then. */
+void service_stop(struct service *service);
 /* Starts what does not run, and makes the clients anew, since the port is another one. */
 void service_come_back(struct service *service);
 

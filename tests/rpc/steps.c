@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "private/grpc_health.pb-c.h"
+
 #define WRITE_CHUNK (512U * 1024)
 
 static struct crownest_error error;
@@ -36,6 +38,46 @@ void step_create(struct crownest_client *client, const char *template, char ret_
     assert_int_equal(response->sandbox->state, CROWNEST__V1__SANDBOX_STATE__SANDBOX_STATE_RUNNING);
     (void)snprintf(ret_id, STEP_ID_SIZE, "%s", response->sandbox->sandbox_id);
     crownest__v1__create_sandbox_response__free_unpacked(response, NULL);
+}
+
+int step_try_create(struct crownest_client *client, const char *request_id, const char *template,
+                    char ret_id[STEP_ID_SIZE], struct crownest_error *ret_error)
+{
+    Crownest__V1__CreateSandboxRequest request = CROWNEST__V1__CREATE_SANDBOX_REQUEST__INIT;
+    Crownest__V1__CreateSandboxResponse *response;
+
+    request.request_id = STEP_TEXT(request_id);
+    request.template_ = STEP_TEXT(template);
+    int result = crownest_sandbox_create(client, &request, NULL, &response, ret_error);
+
+    if (result < 0)
+        return result;
+    (void)snprintf(ret_id, STEP_ID_SIZE, "%s", response->sandbox->sandbox_id);
+    crownest__v1__create_sandbox_response__free_unpacked(response, NULL);
+    return 0;
+}
+
+int step_try_collect(struct crownest_client *client, const char *request_id, const char *sandbox_id,
+                     const char *path, char ret_id[STEP_ID_SIZE], struct crownest_error *ret_error)
+{
+    Crownest__V1__CollectItem item = CROWNEST__V1__COLLECT_ITEM__INIT;
+    Crownest__V1__CollectItem *items[] = {&item};
+    Crownest__V1__CollectArtifactsRequest request = CROWNEST__V1__COLLECT_ARTIFACTS_REQUEST__INIT;
+    Crownest__V1__CollectArtifactsResponse *response;
+
+    item.path = STEP_TEXT(path);
+    request.request_id = STEP_TEXT(request_id);
+    request.sandbox_id = STEP_TEXT(sandbox_id);
+    request.items = items;
+    request.n_items = 1;
+    int result = crownest_artifact_collect(client, &request, NULL, &response, ret_error);
+
+    if (result < 0)
+        return result;
+    assert_int_equal(response->n_artifacts, 1);
+    (void)snprintf(ret_id, STEP_ID_SIZE, "%s", response->artifacts[0]->artifact_id);
+    crownest__v1__collect_artifacts_response__free_unpacked(response, NULL);
+    return 0;
 }
 
 void step_kill(struct crownest_client *client, const char *sandbox_id)
@@ -97,6 +139,19 @@ void step_start(struct crownest_client *client, const char *sandbox_id, const ch
     assert_done(crownest_command_start(client, &request, NULL, &response, &error), &error);
     (void)snprintf(ret_command_id, STEP_ID_SIZE, "%s", response->command->command_id);
     crownest__v1__start_command_response__free_unpacked(response, NULL);
+}
+
+void step_await_output(struct crownest_client *client, const char *command_id, uint64_t bytes)
+{
+    for (;;) {
+        Crownest__V1__Command *command = step_command(client, command_id);
+        uint64_t now = command->log_bytes;
+
+        assert_null(command->end_time);
+        crownest__v1__command__free_unpacked(command, NULL);
+        if (now >= bytes)
+            return;
+    }
 }
 
 /* Transcripts */
@@ -248,6 +303,37 @@ void step_read_log(struct crownest_client *client, const char *command_id, uint6
     assert_done(result, &error);
     crownest_command_stream_logs_free(reader);
     *ret_transcript = transcript;
+}
+
+/* Health */
+
+struct crownest_stream *step_watch_health(struct crownest_client *client, const char *name)
+{
+    Grpc__Health__V1__HealthCheckRequest request = GRPC__HEALTH__V1__HEALTH_CHECK_REQUEST__INIT;
+    struct crownest_stream *stream;
+
+    request.service = STEP_TEXT(name);
+    assert_done(crownest_stream_open(client, "/grpc.health.v1.Health/Watch", &request.base, NULL,
+                                     &stream, &error),
+                &error);
+    return stream;
+}
+
+void step_await_health(struct crownest_stream *stream, bool serving)
+{
+    Grpc__Health__V1__HealthCheckResponse__ServingStatus status;
+
+    do {
+        ProtobufCMessage *message;
+
+        assert_int_equal(crownest_stream_next(stream,
+                                              &grpc__health__v1__health_check_response__descriptor,
+                                              &message, &error),
+                         1);
+        status = ((Grpc__Health__V1__HealthCheckResponse *)message)->status;
+        protobuf_c_message_free_unpacked(message, NULL);
+    } while ((status == GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__SERVING) !=
+             serving);
 }
 
 /* Files */

@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include "bindings/c/call.h"
 #include "bindings/c/crownest_artifact.h"
 #include "bindings/c/crownest_command.h"
 #include "bindings/c/crownest_file.h"
@@ -23,6 +24,11 @@
 #define STEP_TEXT(text) ((char *)(uintptr_t)(text))
 
 void step_create(struct crownest_client *client, const char *template, char ret_id[STEP_ID_SIZE]);
+/* With a request_id, where they may be refused: they return 0 or what the client does. */
+int step_try_create(struct crownest_client *client, const char *request_id, const char *template,
+                    char ret_id[STEP_ID_SIZE], struct crownest_error *ret_error);
+int step_try_collect(struct crownest_client *client, const char *request_id, const char *sandbox_id,
+                     const char *path, char ret_id[STEP_ID_SIZE], struct crownest_error *ret_error);
 void step_kill(struct crownest_client *client, const char *sandbox_id);
 /* Freed by the caller with crownest__v1__sandbox__free_unpacked. */
 Crownest__V1__Sandbox *step_sandbox(struct crownest_client *client, const char *sandbox_id);
@@ -33,6 +39,8 @@ Crownest__V1__Command *step_command(struct crownest_client *client, const char *
 Crownest__V1__CommandSpec step_shell(const char *sandbox_id, const char *line);
 void step_start(struct crownest_client *client, const char *sandbox_id, const char *line,
                 char ret_command_id[STEP_ID_SIZE]);
+/* Until its log has so many bytes; it must not end before. */
+void step_await_output(struct crownest_client *client, const char *command_id, uint64_t bytes);
 
 /*
  * What a stream of a command told: each byte with the stream it belongs to. Events are added in
@@ -65,6 +73,11 @@ void step_run_shell(struct crownest_client *client, const char *sandbox_id, cons
 void step_do(struct crownest_client *client, const char *sandbox_id, const char *line);
 void step_read_log(struct crownest_client *client, const char *command_id, uint64_t offset,
                    bool follow, struct transcript *ret_transcript);
+
+/* Health, of a service or with "" of all */
+struct crownest_stream *step_watch_health(struct crownest_client *client, const char *name);
+/* Until it is so: serving or not. */
+void step_await_health(struct crownest_stream *stream, bool serving);
 
 /* Files */
 void step_write(struct crownest_client *client, const char *sandbox_id, const char *path,

@@ -33,6 +33,8 @@ struct up_flags {
     const char *user;
     const char *bin_dir;
     const char *volume; /* NULL: none */
+    const char *reserve_bytes;
+    bool accept_data_loss;
     bool detach;
 };
 
@@ -162,7 +164,9 @@ static int start_server(struct up *up, struct err *err)
                  layout_path(up->layout.run, "server/crownest.sock", socket), "--sandboxd",
                  layout_path(up->layout.run, "sandboxd.sock", sandboxd), "--templates",
                  layout_path(up->layout.data, "templates", templates), "--preview-domain",
-                 up->flags->preview_domain, "--kill-on-exit", "--ready-fd", "3"},
+                 up->flags->preview_domain, "--reserve-bytes", up->flags->reserve_bytes,
+                 "--kill-on-exit", "--ready-fd", "3",
+                 up->flags->accept_data_loss ? "--accept-data-loss" : NULL},
         .uid = up->layout.uid,
         .gid = up->layout.gid,
     };
@@ -360,6 +364,7 @@ static int up_run(const struct command *command, int argc, char **argv)
         .run_dir = LAYOUT_DEFAULT_RUN,
         .listen = "127.0.0.1:7070",
         .preview_domain = "localhost",
+        .reserve_bytes = "0",
         .user = LAYOUT_DEFAULT_USER,
     };
     const struct flag flags[] = {
@@ -373,6 +378,10 @@ static int up_run(const struct command *command, int argc, char **argv)
          "where crownestd and sandboxd are (next to crownest)", 0},
         {"volume", 0, FLAG_TEXT, &values.volume, "DIR",
          "what sandboxes write goes to this btrfs (to memory)", 0},
+        {"reserve-bytes", 0, FLAG_TEXT, &values.reserve_bytes, "N",
+         "of DIR's disk, kept for the database (2 % of it, 32 MiB to 256 MiB)", 0},
+        {"accept-data-loss", 0, FLAG_SWITCH, &values.accept_data_loss, NULL,
+         "start although the database is damaged, and keep the damaged one", 0},
         {"detach", 0, FLAG_SWITCH, &values.detach, NULL, "return when both are ready", 0},
     };
     struct up up = {.flags = &values, .sandboxd = DAEMON_NONE, .server = DAEMON_NONE};
