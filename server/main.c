@@ -207,6 +207,8 @@ static int open_state(struct node *node, struct err *err)
     service->admission = (struct admission){.store = service->store, .space = node->space};
     if (r == 0)
         r = blob_store_open(below(&node->options, "blobs", path), &service->blobs, err);
+    if (r == 0)
+        r = backups_new(service->store, node->options.data, &service->backups, err);
     if (r == 0 && project_ensure_default(service->store) < 0)
         r = err_set(err, EIO, "the project `%s` cannot be written", PROJECT_DEFAULT);
     return r;
@@ -365,6 +367,7 @@ static void close_node(struct node *node)
     sandboxes_free(service->sandboxes);
     loop_free(node->loop);
     sandboxd_free(node->sandboxd);
+    backups_free(service->backups);
     blob_store_close(service->blobs);
     store_close(service->store);
     space_free(node->space);

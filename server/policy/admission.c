@@ -6,6 +6,7 @@ enum need {
     NEED_ROOM,        /* the same, and lets logs, artifacts or sandboxes grow */
 };
 
+#define NEED_admin_backup NEED_STORE
 #define NEED_artifact_collect NEED_ROOM
 #define NEED_artifact_download NEED_NOTHING
 #define NEED_artifact_get NEED_NOTHING

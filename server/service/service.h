@@ -5,6 +5,7 @@
 #pragma once
 
 #include "server/artifact/blob.h"
+#include "server/backup/backup.h"
 #include "server/policy/admission.h"
 #include "server/policy/answer.h"
 #include "server/rpc/rpc.h"
@@ -19,6 +20,7 @@ struct service {
     struct sandboxes *sandboxes;
     struct commands *commands;
     struct blob_store *blobs;
+    struct backups *backups;
     struct answers *answers;
     struct previews previews;
     const char *template_directory;

@@ -18,7 +18,8 @@
 static const char *const grows[] = {"ArtifactService.Collect", "CommandService.Run",
                                     "CommandService.Start", "SandboxService.Create", NULL};
 
-static const char *const writes[] = {"FileService.MakeDir",
+static const char *const writes[] = {"AdminService.Backup",
+                                     "FileService.MakeDir",
                                      "FileService.Move",
                                      "FileService.Remove",
                                      "KeyService.Create",

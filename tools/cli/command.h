@@ -39,4 +39,6 @@ extern const struct command command_logs;
 extern const struct command command_kill;
 extern const struct command command_artifacts_list;
 extern const struct command command_artifacts_get;
+extern const struct command command_backup;
+extern const struct command command_restore;
 extern const struct command command_version;

@@ -21,6 +21,8 @@ static const struct command *const commands[] = {
     &command_kill,
     &command_artifacts_list,
     &command_artifacts_get,
+    &command_backup,
+    &command_restore,
     &command_version,
 };
 
