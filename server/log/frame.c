@@ -6,8 +6,9 @@
 #include "server/log/log.h"
 #include "server/util/limits.h"
 
-#define VERSION 1
+#define VERSION 2
 #define FRAME_MAGIC 0x4d524643U /* "CFRM" */
+#define PAGE 4096               /* the smallest there is */
 
 static const uint8_t file_magic[8] = {'C', 'N', 'E', 'S', 'T', 'L', 'O', 'G'};
 
@@ -103,4 +104,11 @@ uint32_t frame_crc(struct bytes payload)
 size_t frame_payload(const struct frame *frame)
 {
     return frame->stream == LOG_GAP ? 0 : frame->end - frame->offset;
+}
+
+uint64_t frame_place(uint64_t end)
+{
+    uint64_t left = PAGE - end % PAGE;
+
+    return left < FRAME_HEADER ? end + left : end;
 }

@@ -3,6 +3,10 @@
  * FRAME_HEADER bytes and its payload. Header and payload have a checksum each (CRC-32, computed by
  * libdeflate), so that a frame which was cut off can be told from one that was damaged: only the
  * former has a header that is right.
+ *
+ * Headers are written over: an open frame is closed, a gap grows. For a SIGKILL the kernel gives up
+ * a write between two pages, so each header lies in one page (frame_place): whenever its writer
+ * dies, it is the old or the new one.
  */
 #pragma once
 
@@ -41,3 +45,6 @@ uint32_t frame_crc(struct bytes payload);
 
 /* Bytes of payload in the file: a gap has an extent and none of its bytes. */
 size_t frame_payload(const struct frame *frame);
+
+/* Where the frame lies that follows what ends here; between them are zeros. */
+uint64_t frame_place(uint64_t end);

@@ -18,8 +18,8 @@
 #define NAME_MIN 2
 #define NAME_LENGTH_MAX 64
 
-/* Kept free below the limit for the frames that end a log. */
-#define LIMIT_RESERVE (2 * FRAME_HEADER)
+/* Kept free below the limit for the frames that end a log, each with the zeros before it. */
+#define LIMIT_RESERVE (4 * FRAME_HEADER)
 
 #define DISCARD_BYTES (1U << 20)
 
@@ -247,7 +247,7 @@ static void frame_written(struct log *log, const struct frame *frame, uint64_t p
 {
     lock_scope(&log->lock);
     log_mark(log, frame->offset, position);
-    log->position = position + FRAME_HEADER + frame_payload(frame);
+    log->position = frame_place(position + FRAME_HEADER + frame_payload(frame));
     log->offset = frame->end;
 }
 
@@ -300,7 +300,7 @@ static int admit(struct log *log, size_t size)
     int refusal = log->refusal;
     struct frame gap = gap_frame(log);
 
-    if (log->position + 2 * FRAME_HEADER + size + LIMIT_RESERVE > log->limit)
+    if (log->position + 3 * FRAME_HEADER + size + LIMIT_RESERVE > log->limit)
         log->full = true;
     if (log->full && gap.end == gap.offset && !log->error)
         log->missing = LOG_GAP_LIMIT;
@@ -437,8 +437,7 @@ int log_close_frame(struct log *log, struct frame *frame, size_t size)
     return result;
 }
 
-/* A frame of what is in the pipe. Returns the bytes, kept in any case; 0, -EAGAIN, -ENOSPC, -EIO.
- */
+/* A frame of what is in the pipe. Returns how many bytes left it; 0, -EAGAIN, -ENOSPC, -EIO. */
 static int64_t fill_frame(struct log *log, enum log_stream stream, uint64_t time_us, int pipe_fd)
 {
     struct frame frame = {.stream = FRAME_OPEN | (uint32_t)stream,
@@ -452,9 +451,13 @@ static int64_t fill_frame(struct log *log, enum log_stream stream, uint64_t time
     if (moved <= 0)
         return moved;
     result = log_close_frame(log, &frame, (size_t)moved);
-    if (result < 0)
-        return result;
-    kept(log, (size_t)moved);
+    if (result == 0) {
+        kept(log, (size_t)moved);
+    } else {
+        /* They have left the pipe, and nobody will find them in the file. */
+        (void)fail(log, result);
+        count_missing(log, (size_t)moved);
+    }
     return moved;
 }
 

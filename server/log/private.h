@@ -25,7 +25,7 @@ struct log {
     pthread_mutex_t append_lock;
 
     pthread_mutex_t lock;
-    uint64_t position;           /* end of the last whole frame in the file */
+    uint64_t position;           /* where the next frame lies */
     uint64_t offset;             /* after the last byte that is in the file, or in a written gap */
     uint64_t size;               /* offset, and what was not kept since */
     uint64_t limit;              /* of position */

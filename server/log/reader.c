@@ -246,7 +246,7 @@ static int step(struct log_reader *reader, struct log_frame *ret_frame)
     size_t size = FRAME_HEADER + frame_payload(&frame);
 
     if (frame.end <= reader->offset || is_skipped(reader, &frame)) {
-        reader->position += size;
+        reader->position = frame_place(reader->position + size);
         reader->offset = frame.end > reader->offset ? frame.end : reader->offset;
         return 2;
     }
@@ -260,7 +260,7 @@ static int step(struct log_reader *reader, struct log_frame *ret_frame)
         frame_crc(bytes_of(payload, size - FRAME_HEADER)) != frame.payload_crc)
         return -EUCLEAN;
     deliver(reader, &frame, ret_frame);
-    reader->position += size;
+    reader->position = frame_place(reader->position + size);
     return 1;
 }
 

@@ -95,7 +95,7 @@ static void take_frame(struct scan *scan, const struct frame *frame)
 
     log_mark(log, frame->offset, log->position);
     scan->last = log->position;
-    log->position += FRAME_HEADER + frame_payload(frame);
+    log->position = frame_place(log->position + FRAME_HEADER + frame_payload(frame));
     log->offset = frame->end;
     if (frame->stream == FRAME_END) {
         log->ended = true;

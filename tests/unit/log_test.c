@@ -17,6 +17,7 @@
 
 #include "server/log/private.h"
 #include "server/util/buf.h"
+#include "server/util/cleanup.h"
 #include "server/util/limits.h"
 #include "tests/unit/tempdir.h"
 
@@ -576,6 +577,31 @@ static void bad_payloads_are_refused(void **state)
     log_unref(log);
 }
 
+/* Or a kill while one is written over could leave a part of each. */
+static void each_header_lies_in_one_page(void **state)
+{
+    static uint8_t file[1U << 20];
+    struct log *log = create(*state);
+    cleanup_free char *path = file_path(*state);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    struct frame frame;
+    int found = 0;
+
+    for (int i = 0; i < 1000; i++)
+        assert_int_equal(log_append(log, LOG_STDOUT, 1, bytes_of(file, (size_t)i + 1)), 0);
+    int64_t size = log_pread(fd, file, sizeof(file), 0);
+
+    for (int64_t at = FILE_HEADER; at + FRAME_HEADER <= size; at++) {
+        if (!frame_decode(file + at, &frame))
+            continue;
+        assert_int_equal(at / 4096, (at + FRAME_HEADER - 1) / 4096);
+        found++;
+    }
+    assert_int_equal(found, 1000);
+    (void)close(fd);
+    log_unref(log);
+}
+
 static int make_tempdir(void **state)
 {
     *state = tempdir_new();
@@ -608,6 +634,7 @@ int main(void)
         TEST(names_are_checked),
         TEST(files_are_private_and_made_once),
         TEST(bad_payloads_are_refused),
+        TEST(each_header_lies_in_one_page),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
