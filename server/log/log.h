@@ -115,6 +115,9 @@ struct log_frame {
 /*
  * Returns 1 with a frame, 0 at the end of what is there, -EUCLEAN or -EIO; an error is final. To
  * know the end from a pause, ask log_ended before: if it was true, 0 means that nothing follows.
+ *
+ * -EAGAIN, and only when a stream was chosen: much of the other one was passed over, and the next
+ * call goes on from there. So no call takes long, however large the log is.
  */
 int log_reader_next(struct log_reader *reader, struct log_frame *ret_frame);
 

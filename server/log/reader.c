@@ -7,6 +7,7 @@
 #include "server/util/limits.h"
 
 #define WINDOW_MAX (FRAME_HEADER + LIMIT_LOG_FRAME)
+#define PASSED_MAX 256 /* frames that one call passes over: 16 MiB at most */
 
 /* The last mark that is not behind the offset. Holds the log's lock. */
 static uint64_t find_position(const struct log *log, uint64_t offset)
@@ -266,11 +267,15 @@ static int step(struct log_reader *reader, struct log_frame *ret_frame)
 
 int log_reader_next(struct log_reader *reader, struct log_frame *ret_frame)
 {
+    int passed = 0;
+
     while (reader->error == 0) {
         int result = step(reader, ret_frame);
 
         if (result == 1)
             return 1;
+        if (result == 2 && reader->only && ++passed == PASSED_MAX)
+            return -EAGAIN;
         if (result == 0) {
             drop_window(reader);
             if (grown_meanwhile(reader))

@@ -1,4 +1,5 @@
 /* Where the last lines of a log begin. */
+#include <errno.h>
 #include <stdlib.h>
 
 #include "server/log/private.h"
@@ -44,8 +45,10 @@ int log_tail_lines(struct log *log, unsigned lines, enum log_stream stream, uint
     if (lines > LOG_TAIL_LINES)
         lines = LOG_TAIL_LINES;
     log_reader_choose(reader, stream);
-    while ((result = log_reader_next(reader, &frame)) > 0)
-        count_lines(&found, &frame);
+    while ((result = log_reader_next(reader, &frame)) > 0 || result == -EAGAIN) {
+        if (result > 0)
+            count_lines(&found, &frame);
+    }
     log_reader_free(reader);
     if (result < 0)
         return result;

@@ -1,3 +1,4 @@
+#include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -214,6 +215,11 @@ static enum rpc_pull event_stream_pull(struct event_stream *stream, struct arena
     bool over = log_ended(stream->log);
     int r = log_reader_next(stream->reader, &frame);
 
+    /* Much of the other stream: first those that share this thread, then the rest. */
+    if (r == -EAGAIN) {
+        rpc_waker_wake(stream->waker);
+        return RPC_PULL_WAIT;
+    }
     if (r > 0) {
         *ret_event = frame_event(&frame, arena);
         return RPC_PULL_MESSAGE;

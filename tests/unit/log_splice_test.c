@@ -254,6 +254,32 @@ static void a_reader_may_choose_a_stream(void **state)
     log_unref(log);
 }
 
+/* No call of the reader takes long, however much there is of the other stream. */
+static void a_reader_passes_over_much_in_parts(void **state)
+{
+    struct log *log = create(*state);
+    struct log_reader *reader;
+    struct log_frame frame;
+    uint64_t tail;
+    int parts = 0;
+    int result;
+
+    for (int i = 0; i < 3000; i++)
+        assert_int_equal(log_append(log, LOG_STDOUT, 1, bytes_of("out\n", 4)), 0);
+    assert_int_equal(log_append(log, LOG_STDERR, 1, bytes_of("err\n", 4)), 0);
+    assert_int_equal(log_reader_new(log, 0, NULL, NULL, &reader), 0);
+    log_reader_choose(reader, LOG_STDERR);
+    while ((result = log_reader_next(reader, &frame)) == -EAGAIN)
+        parts++;
+    assert_int_equal(result, 1);
+    assert_int_equal(frame.offset, 12000);
+    assert_true(parts > 5);
+    log_reader_free(reader);
+    assert_int_equal(log_tail_lines(log, 1, LOG_STDERR, &tail), 0);
+    assert_int_equal(tail, 12000);
+    log_unref(log);
+}
+
 static void assert_tail(struct log *log, unsigned lines, enum log_stream stream, uint64_t expected)
 {
     uint64_t offset;
@@ -401,6 +427,7 @@ int main(void)
         TEST(beyond_the_limit_the_writer_goes_on),
         TEST(output_is_kept_again_when_a_full_disk_has_room),
         TEST(a_reader_may_choose_a_stream),
+        TEST(a_reader_passes_over_much_in_parts),
         TEST(the_last_lines_are_found),
         TEST(a_kill_at_any_moment_loses_nothing_and_doubles_nothing),
     };
