@@ -1,8 +1,8 @@
 #include "server/log/frame.h"
 
-#include <endian.h>
 #include <libdeflate.h>
 
+#include "server/log/le.h"
 #include "server/log/log.h"
 #include "server/util/limits.h"
 
@@ -12,39 +12,11 @@
 
 static const uint8_t file_magic[8] = {'C', 'N', 'E', 'S', 'T', 'L', 'O', 'G'};
 
-static void put32(uint8_t *at, uint32_t value)
-{
-    value = htole32(value);
-    memcpy(at, &value, sizeof(value));
-}
-
-static void put64(uint8_t *at, uint64_t value)
-{
-    value = htole64(value);
-    memcpy(at, &value, sizeof(value));
-}
-
-static uint32_t get32(const uint8_t *at)
-{
-    uint32_t value;
-
-    memcpy(&value, at, sizeof(value));
-    return le32toh(value);
-}
-
-static uint64_t get64(const uint8_t *at)
-{
-    uint64_t value;
-
-    memcpy(&value, at, sizeof(value));
-    return le64toh(value);
-}
-
 void frame_file_header(uint8_t ret_header[FILE_HEADER])
 {
     memset(ret_header, 0, FILE_HEADER);
     memcpy(ret_header, file_magic, sizeof(file_magic));
-    put32(ret_header + 8, VERSION);
+    le_put32(ret_header + 8, VERSION);
 }
 
 bool frame_file_header_valid(const uint8_t header[FILE_HEADER])
@@ -57,13 +29,13 @@ bool frame_file_header_valid(const uint8_t header[FILE_HEADER])
 
 void frame_encode(const struct frame *frame, uint8_t ret_header[FRAME_HEADER])
 {
-    put32(ret_header, FRAME_MAGIC);
-    put32(ret_header + 8, frame->stream);
-    put32(ret_header + 12, frame->payload_crc);
-    put64(ret_header + 16, frame->offset);
-    put64(ret_header + 24, frame->end);
-    put64(ret_header + 32, frame->time_us);
-    put32(ret_header + 4, libdeflate_crc32(0, ret_header + 8, FRAME_HEADER - 8));
+    le_put32(ret_header, FRAME_MAGIC);
+    le_put32(ret_header + 8, frame->stream);
+    le_put32(ret_header + 12, frame->payload_crc);
+    le_put64(ret_header + 16, frame->offset);
+    le_put64(ret_header + 24, frame->end);
+    le_put64(ret_header + 32, frame->time_us);
+    le_put32(ret_header + 4, libdeflate_crc32(0, ret_header + 8, FRAME_HEADER - 8));
 }
 
 static bool frame_possible(const struct frame *frame)
@@ -79,15 +51,15 @@ static bool frame_possible(const struct frame *frame)
 
 bool frame_decode(const uint8_t header[FRAME_HEADER], struct frame *ret_frame)
 {
-    if (get32(header) != FRAME_MAGIC ||
-        get32(header + 4) != libdeflate_crc32(0, header + 8, FRAME_HEADER - 8))
+    if (le_get32(header) != FRAME_MAGIC ||
+        le_get32(header + 4) != libdeflate_crc32(0, header + 8, FRAME_HEADER - 8))
         return false;
     struct frame frame = {
-        .stream = get32(header + 8),
-        .payload_crc = get32(header + 12),
-        .offset = get64(header + 16),
-        .end = get64(header + 24),
-        .time_us = get64(header + 32),
+        .stream = le_get32(header + 8),
+        .payload_crc = le_get32(header + 12),
+        .offset = le_get64(header + 16),
+        .end = le_get64(header + 24),
+        .time_us = le_get64(header + 32),
     };
 
     if (!frame_possible(&frame))

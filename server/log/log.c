@@ -2,70 +2,20 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <poll.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/stat.h>
 #include <sys/uio.h>
 
 #include "server/log/private.h"
 #include "server/util/cleanup.h"
 #include "server/util/limits.h"
 
-#define NAME_MIN 2
-#define NAME_LENGTH_MAX 64
-
 /* Kept free below the limit for the frames that end a log, each with the zeros before it. */
 #define LIMIT_RESERVE (4 * FRAME_HEADER)
 
 #define DISCARD_BYTES (1U << 20)
-
-struct log_path {
-    char directory[PATH_MAX];
-    char file[PATH_MAX];
-};
-
-static bool name_valid(const char *name)
-{
-    size_t size = strlen(name);
-
-    return size >= NAME_MIN && size <= NAME_LENGTH_MAX &&
-           strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") == size;
-}
-
-/* Ids end in random characters and begin alike: the end spreads them over directories. */
-static int make_path(const char *directory, const char *name, struct log_path *ret_path)
-{
-    if (!name_valid(name))
-        return -EINVAL;
-    int size = snprintf(ret_path->directory, sizeof(ret_path->directory), "%s/%s", directory,
-                        name + strlen(name) - NAME_MIN);
-
-    if (size < 0 || size + 1 + NAME_LENGTH_MAX + (int)sizeof(".log") > PATH_MAX)
-        return -ENAMETOOLONG;
-    memcpy(ret_path->file, ret_path->directory, (size_t)size);
-    (void)snprintf(ret_path->file + size, sizeof(ret_path->file) - (size_t)size, "/%s.log", name);
-    return 0;
-}
-
-static int sync_directory(const char *path)
-{
-    cleanup_fd int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-    return fd < 0 || fsync(fd) < 0 ? -errno : 0;
-}
-
-static int make_directories(const char *directory, const char *leaf)
-{
-    if (mkdir(directory, 0700) < 0 && errno != EEXIST)
-        return -errno;
-    if (mkdir(leaf, 0700) == 0)
-        return sync_directory(directory);
-    return errno == EEXIST ? 0 : -errno;
-}
 
 static struct log *log_new(int fd, const char *directory, uint64_t limit)
 {
@@ -86,8 +36,7 @@ static struct log *log_new(int fd, const char *directory, uint64_t limit)
     return log;
 }
 
-/* Writes everything or fails. */
-static int write_at(int fd, struct iovec *parts, int count, uint64_t position)
+int log_write_at(int fd, struct iovec *parts, int count, uint64_t position)
 {
     while (count > 0) {
         ssize_t written = pwritev(fd, parts, count, (off_t)position);
@@ -115,17 +64,17 @@ static int write_file_header(int fd)
     uint8_t header[FILE_HEADER];
 
     frame_file_header(header);
-    return write_at(fd, &(struct iovec){header, sizeof(header)}, 1, 0);
+    return log_write_at(fd, &(struct iovec){header, sizeof(header)}, 1, 0);
 }
 
 int log_create_limited(const char *directory, const char *name, uint64_t limit,
                        struct log **ret_log, struct err *err)
 {
     struct log_path path;
-    int result = make_path(directory, name, &path);
+    int result = log_path_make(directory, name, &path);
 
     if (result == 0)
-        result = make_directories(directory, path.directory);
+        result = log_path_make_directories(directory, &path);
     if (result < 0)
         return err_set(err, -result, "cannot place the log %.64s", name);
     cleanup_fd int fd = open(path.file, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
@@ -172,37 +121,63 @@ static int scan_file(struct log *log)
     return result;
 }
 
-int log_open(const char *directory, const char *name, struct log **ret_log, struct err *err)
+static int open_plain(const struct log_path *path, struct log **ret_log)
 {
-    struct log_path path;
-    int result = make_path(directory, name, &path);
-
-    if (result < 0)
-        return err_set(err, -result, "no name of a log");
-    cleanup_fd int fd = open(path.file, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+    cleanup_fd int fd = open(path->file, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
 
     if (fd < 0)
-        return err_set(err, errno, "cannot open the log %s: %s", name, strerror(errno));
-    struct log *log = log_new(take_fd(&fd), path.directory, LIMIT_LOG_BYTES);
+        return -errno;
+    struct log *log = log_new(take_fd(&fd), path->directory, LIMIT_LOG_BYTES);
+    int result = scan_file(log);
 
-    result = scan_file(log);
     if (result < 0) {
         log_unref(log);
-        return err_set(err, -result, "cannot read the log %s: %s", name,
-                       result == -EUCLEAN ? "the file is damaged" : strerror(-result));
+        return result;
     }
     *ret_log = log;
     return 0;
 }
 
-int log_remove(const char *directory, const char *name)
+static int open_archive(const struct log_path *path, struct log **ret_log)
 {
-    struct log_path path;
-    int result = make_path(directory, name, &path);
+    cleanup_fd int fd = open(path->archive, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    struct archive *archive;
+
+    if (fd < 0)
+        return -errno;
+    int result = archive_open(fd, &archive);
 
     if (result < 0)
         return result;
-    return unlink(path.file) < 0 ? -errno : 0;
+    struct log *log = log_new(take_fd(&fd), path->directory, LIMIT_LOG_BYTES);
+
+    log->archive = archive;
+    log->position = archive->file_size;
+    log->offset = archive->log_size;
+    log->size = archive->log_size;
+    log->refusal = -EPIPE;
+    log->ended = true;
+    log->marks = archive->marks;
+    log->mark_count = archive->mark_count;
+    archive->marks = NULL;
+    *ret_log = log;
+    return 0;
+}
+
+int log_open(const char *directory, const char *name, struct log **ret_log, struct err *err)
+{
+    struct log_path path;
+    int result = log_path_make(directory, name, &path);
+
+    if (result < 0)
+        return err_set(err, -result, "no name of a log");
+    result = open_plain(&path, ret_log);
+    if (result == -ENOENT)
+        result = open_archive(&path, ret_log);
+    if (result < 0)
+        return err_set(err, -result, "cannot open the log %s: %s", name,
+                       result == -EUCLEAN ? "the file is damaged" : strerror(-result));
+    return 0;
 }
 
 struct log *log_ref(struct log *log)
@@ -216,6 +191,7 @@ void log_unref(struct log *log)
     if (!log || __atomic_sub_fetch(&log->references, 1, __ATOMIC_ACQ_REL) > 0)
         return;
     (void)close(log->fd);
+    archive_free(log->archive);
     (void)pthread_cond_destroy(&log->follow_idle);
     (void)pthread_mutex_destroy(&log->follow_lock);
     (void)pthread_mutex_destroy(&log->lock);
@@ -256,7 +232,7 @@ static int write_header(struct log *log, const struct frame *frame)
     uint8_t header[FRAME_HEADER];
 
     frame_encode(frame, header);
-    return write_at(log->fd, &(struct iovec){header, sizeof(header)}, 1, log->position);
+    return log_write_at(log->fd, &(struct iovec){header, sizeof(header)}, 1, log->position);
 }
 
 /* Holds append_lock. Removes what was written of a frame that failed. */
@@ -270,7 +246,7 @@ static int write_frame(struct log *log, struct frame *frame, struct bytes payloa
     if (frame->stream != LOG_GAP)
         frame->payload_crc = frame_crc(payload);
     frame_encode(frame, header);
-    int result = write_at(log->fd, parts, payload.size ? 2 : 1, position);
+    int result = log_write_at(log->fd, parts, payload.size ? 2 : 1, position);
 
     if (result < 0) {
         (void)!ftruncate(log->fd, (off_t)position);
@@ -495,7 +471,7 @@ static int write_end(struct log *log)
         result = write_frame(log, &gap, bytes_of(NULL, 0));
     if (result == 0)
         result = write_frame(log, &end, bytes_of(NULL, 0));
-    if (result == 0 && (fdatasync(log->fd) < 0 || sync_directory(log->directory) < 0))
+    if (result == 0 && (fdatasync(log->fd) < 0 || log_sync_directory(log->directory) < 0))
         result = -EIO;
     return result;
 }

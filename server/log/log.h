@@ -9,6 +9,7 @@
  */
 #pragma once
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -131,5 +132,21 @@ int log_reader_next(struct log_reader *reader, struct log_frame *ret_frame);
  */
 int log_tail_lines(struct log *log, unsigned lines, enum log_stream stream, uint64_t *ret_offset);
 
-/* Removes a log's file; those who have it open can go on. Returns 0, -ENOENT or another errno. */
+/*
+ * Turns the file of a log that nobody writes to any more (it is ended, if need be) into an archive:
+ * a zstd file that is read like the other, and from anywhere for the price of a block. Before it
+ * takes the file's place it is unpacked and compared. Those who have the log open go on. One that
+ * is an archive, or too small to gain by it, is left.
+ *
+ * Takes long: not on a thread that others wait for, and not two of one log at a time. Whenever it
+ * is killed, the log is there, and the next call ends what was begun. Returns 0; -ENOENT; -EUCLEAN
+ * for a damaged log, which is left; -EBUSY when it was not ended and another struct log can;
+ * -ECANCELED soon after *stop was set; -ENOSPC also when the disk is nearly full; others.
+ */
+int log_compress(const char *directory, const char *name, const atomic_bool *stop);
+
+/*
+ * Removes a log's files, in whatever form; those who have it open can go on. Returns 0, -ENOENT or
+ * another errno.
+ */
 int log_remove(const char *directory, const char *name);

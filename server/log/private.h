@@ -1,10 +1,21 @@
 /* What the files of this folder share about a log; nobody else includes it, but its test. */
 #pragma once
 
+#include <limits.h>
 #include <pthread.h>
+#include <sys/uio.h>
 
+#include "server/log/archive.h"
 #include "server/log/frame.h"
 #include "server/log/log.h"
+
+/* The files of a log: the plain one or its archive; for a moment both, and the plain one counts. */
+struct log_path {
+    char directory[PATH_MAX];
+    char file[PATH_MAX];
+    char archive[PATH_MAX];
+    char unfinished[PATH_MAX]; /* an archive that is being written */
+};
 
 /* Where a frame begins, by offset and in the file. One for each LOG_INDEX_STEP bytes of file. */
 struct log_mark {
@@ -21,7 +32,8 @@ struct log_mark {
 struct log {
     unsigned references; /* atomic */
     int fd;
-    char *directory; /* of the file itself */
+    char *directory;         /* of the file itself */
+    struct archive *archive; /* NULL: the file is a plain one */
     pthread_mutex_t append_lock;
 
     pthread_mutex_t lock;
@@ -56,6 +68,7 @@ struct log_reader {
         uint64_t position; /* in the file */
         size_t size;
     } window;
+    struct archive_cache cache;
 
     /* Under the log's follow_lock. */
     log_wake_fn *wake;
@@ -75,6 +88,11 @@ void log_mark(struct log *log, uint64_t offset, uint64_t position);
 int log_close_frame(struct log *log, struct frame *frame, size_t size);
 /* Calls the followers that had seen the end, or all. Holds no lock. */
 void log_wake_followers(struct log *log, bool all);
+int log_path_make(const char *directory, const char *name, struct log_path *ret_path);
+int log_path_make_directories(const char *directory, const struct log_path *path);
+int log_sync_directory(const char *path);
+/* Writes everything or fails: 0, -ENOSPC, -EIO. Changes the parts. */
+int log_write_at(int fd, struct iovec *parts, int count, uint64_t position);
 /* Reads up to size bytes; fewer only at the end of the file. Returns the count or -EIO. */
 int64_t log_pread(int fd, void *data, size_t size, uint64_t position);
 /*

@@ -85,6 +85,14 @@ static void unfollow(struct log_reader *reader)
         reader->next->previous = reader->previous;
 }
 
+static void drop_window(struct log_reader *reader)
+{
+    free(reader->window.data);
+    reader->window.data = NULL;
+    reader->window.size = 0;
+    archive_cache_done(&reader->cache);
+}
+
 void log_reader_free(struct log_reader *reader)
 {
     if (!reader)
@@ -92,7 +100,7 @@ void log_reader_free(struct log_reader *reader)
     if (reader->wake)
         unfollow(reader);
     log_unref(reader->log);
-    free(reader->window.data);
+    drop_window(reader);
     free(reader);
 }
 
@@ -121,13 +129,6 @@ static uint64_t written(struct log *log)
     return log->position;
 }
 
-static void drop_window(struct log_reader *reader)
-{
-    free(reader->window.data);
-    reader->window.data = NULL;
-    reader->window.size = 0;
-}
-
 /* Whether the window holds so many bytes from the reader's position on. */
 static bool window_has(const struct log_reader *reader, size_t size)
 {
@@ -136,7 +137,15 @@ static bool window_has(const struct log_reader *reader, size_t size)
     return reader->position >= begin && reader->position + size <= begin + reader->window.size;
 }
 
-/* Moves the window to the reader's position. Returns 1, 0 when nothing is there, -EIO. */
+static int64_t read_file(struct log_reader *reader, void *data, size_t size, uint64_t position)
+{
+    const struct log *log = reader->log;
+
+    return log->archive ? archive_pread(log->archive, log->fd, &reader->cache, data, size, position)
+                        : log_pread(log->fd, data, size, position);
+}
+
+/* Moves the window to the reader's position. 1, 0 when nothing is there, -EIO, -EUCLEAN. */
 static int move_window(struct log_reader *reader)
 {
     uint64_t end = written(reader->log);
@@ -152,7 +161,7 @@ static int move_window(struct log_reader *reader)
         abort();
     reader->window.position = reader->position;
     reader->window.size = 0;
-    int64_t got = log_pread(reader->log->fd, reader->window.data, size, reader->position);
+    int64_t got = read_file(reader, reader->window.data, size, reader->position);
 
     if (got < 0)
         return (int)got;

@@ -1,13 +1,14 @@
 #!/usr/bin/python3
-"""Writes the seeds of the two protocol fuzzers: tests/fuzz/seeds.py FOLDER, which gets sandboxd/ and init/.
+"""Writes the seeds of fuzzers: tests/fuzz/seeds.py FOLDER, which gets sandboxd/, init/ and log/.
 
-The layouts are those of sandboxd/wire.h and sandboxd/init/wire.h; whoever changes these changes this, and
-runs it over tests/fuzz/{sandboxd,init}/corpus, see tests/README.md.
+The layouts are those of sandboxd/wire.h, sandboxd/init/wire.h, server/log/frame.h and archive.h; whoever
+changes these changes this, and runs it over tests/fuzz/{sandboxd,init,log}/corpus, see tests/README.md.
 """
 
 import os
 import struct
 import sys
+import zlib
 
 # enum sd_op
 HELLO, CREATE, KILL, ADOPT, INVENTORY, STATS, FREEZE, THAW = range(1, 9)
@@ -152,8 +153,45 @@ def init():
         exactly(send(SPAWN, b"\1" * 100, 1)) + b"".join(exactly(send(op, b"\1" * 5)) for op in range(1, 19))
 
 
+STDOUT, STDERR, GAP, END, OPEN = 1, 2, 3, 4, 0x10
+FILE = b"CNESTLOG" + struct.pack("<II", 2, 0)
+
+
+def frame(stream, offset, data=b"", end=None, check=None):
+    body = struct.pack("<IIQQQ", stream, zlib.crc32(data) if check is None else check, offset,
+                       offset + len(data) if end is None else end, 7)
+    return struct.pack("<II", 0x4d524643, zlib.crc32(body)) + body + data
+
+
+def archive(file, log_size, marks=()):
+    """In one zstd frame: one block, not compressed."""
+    block = struct.pack("<IBI", 0xfd2fb528, 0xa0, len(file)) + \
+        struct.pack("<I", len(file) << 3 | 1)[:3] + file
+    index = struct.pack("<QQIIIII", len(file), log_size, 128 << 10, 1, len(marks), 0, len(block))
+    index += b"".join(struct.pack("<QQ", *mark) for mark in marks)
+    return block + struct.pack("<II", 0x184d2a50, len(index) + 16) + index + b"CNCHGIDX" + \
+        struct.pack("<II", len(index), zlib.crc32(index))
+
+
+def log():
+    two = FILE + frame(STDOUT, 0, b"one\ntwo\n") + frame(STDERR, 8, b"three\n")
+    ended = two + frame(GAP, 14, end=1000, check=1) + frame(STDOUT, 1000, b"four") + frame(END, 1004)
+    yield "empty", b"p" + FILE
+    yield "ended", b"p" + ended
+    yield "not_ended", b"p" + two
+    yield "open", b"p" + two + frame(OPEN | STDOUT, 14, check=0) + b"being filled"
+    yield "open_empty", b"p" + two + frame(OPEN | STDERR, 14, check=0)
+    yield "gap_last", b"p" + two + frame(GAP, 14, end=99, check=0)
+    yield "page", b"p" + FILE + frame(STDOUT, 0, b"x" * 4010) + bytes(30) + frame(STDOUT, 4010, b"y")
+    yield "zeros", b"p" + two + bytes(100)
+    yield "torn", b"p" + two[:-3]
+    yield "damaged", b"p" + two[:60] + b"?" + two[61:]
+    yield "archive", b"a" + archive(ended, 1004, ((0, 16),))
+    yield "archive_torn", b"a" + archive(two, 14)[:-1]
+
+
 def main(folder):
-    for kind, seeds in (("sandboxd", sandboxd()), ("init", init())):
+    for kind, seeds in (("sandboxd", sandboxd()), ("init", init()), ("log", log())):
         path = os.path.join(folder, kind)
         os.makedirs(path, exist_ok=True)
         for name, data in seeds:

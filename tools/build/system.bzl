@@ -14,6 +14,7 @@ _PKG_CONFIG = {
     "protobuf_c": (["libprotobuf-c"], []),
     "seccomp": (["libseccomp"], []),
     "ssl": (["libssl", "libcrypto"], []),
+    "zstd": (["libzstd"], []),
 }
 
 # target: linker flags of libraries without a pkg-config file
