@@ -20,6 +20,7 @@
 #include "server/policy/authorize.h"
 #include "server/policy/project.h"
 #include "server/rpc/rpc.h"
+#include "server/sandbox/log_sweeper.h"
 #include "server/service/service.h"
 
 #define DRAIN_MS 5000
@@ -45,6 +46,7 @@ struct node {
     struct loop *loop;
     struct sandboxd *sandboxd;
     struct service service;
+    struct log_sweeper *log_sweeper;
     struct rpc_server *rpc;
     struct gateway *gateway;
     struct edge *edge;
@@ -241,8 +243,10 @@ static int open_domain(struct node *node, struct err *err)
     r = sandboxes_reconcile(service->sandboxes, err);
     if (r == 0)
         r = commands_reconcile(service->commands, service->sandboxes, err);
-    if (r == 0)
+    if (r == 0) {
         sandboxes_greet(service->sandboxes);
+        node->log_sweeper = log_sweeper_new(service->store, path);
+    }
     return r;
 }
 
@@ -360,6 +364,7 @@ static void close_node(struct node *node)
     rpc_server_free(node->rpc);
     gateway_free(node->gateway);
     answers_free(service->answers);
+    log_sweeper_free(node->log_sweeper);
     /* What the loop calls, and what finishes commands, works on the sandboxes to the end. */
     sandboxes_stop(service->sandboxes, node->options.kill_on_exit);
     loop_stop(node->loop);

@@ -39,6 +39,7 @@ enum need {
 #define NEED_preview_list NEED_NOTHING
 #define NEED_project_create NEED_STORE
 #define NEED_project_list NEED_NOTHING
+#define NEED_project_update NEED_STORE
 #define NEED_sandbox_create NEED_ROOM
 #define NEED_sandbox_get NEED_NOTHING
 #define NEED_sandbox_heartbeat NEED_NOTHING

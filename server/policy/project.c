@@ -5,9 +5,11 @@
 
 #include "server/store/record.h"
 #include "server/util/clock.h"
+#include "server/util/limits.h"
 #include "server/util/prototime.h"
 
 #define NAME_MAX_SIZE 40
+#define LOG_RETENTION_MIN_MS 1000
 
 static bool name_valid(const char *name)
 {
@@ -17,11 +19,26 @@ static bool name_valid(const char *name)
            strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-") == size;
 }
 
-struct status project_create(struct store *store, const char *name, struct arena *arena,
+static struct status check_log_retention(const Google__Protobuf__Duration *retention)
+{
+    uint64_t ms;
+
+    if (retention && (protoduration_ms(retention, LIMIT_LOG_RETENTION_S * 1000ULL, &ms) < 0 ||
+                      ms < LOG_RETENTION_MIN_MS))
+        return status_invalid("log_retention", "LOG_RETENTION_INVALID",
+                              "a log is kept from 1 to %d seconds", LIMIT_LOG_RETENTION_S);
+    return STATUS_OK_VALUE;
+}
+
+struct status project_create(struct store *store, const char *name,
+                             Google__Protobuf__Duration *log_retention, struct arena *arena,
                              struct store_batch *batch, Crownest__V1__Project **ret_project)
 {
+    struct status status = check_log_retention(log_retention);
     char id[ID_SIZE];
 
+    if (!status_is_ok(&status))
+        return status;
     if (!name_valid(name))
         return status_invalid("name", "PROJECT_NAME_INVALID",
                               "a project's name is [a-z][a-z0-9-]*, at most %d characters",
@@ -39,6 +56,7 @@ struct status project_create(struct store *store, const char *name, struct arena
     project->project_id = arena_strdup(arena, id);
     project->name = arena_strdup(arena, name);
     project->create_time = prototime_from_us(arena, clock_wall_us());
+    project->log_retention = log_retention;
     struct schema_key key = schema_key("j", id, NULL, NULL);
 
     record_put(batch, &key, &project->base);
@@ -52,7 +70,7 @@ int project_ensure_default(struct store *store)
     struct arena *arena = arena_new(4096);
     struct store_batch *batch = store_batch_new();
     Crownest__V1__Project *project;
-    struct status status = project_create(store, PROJECT_DEFAULT, arena, batch, &project);
+    struct status status = project_create(store, PROJECT_DEFAULT, NULL, arena, batch, &project);
     int r = 0;
 
     if (status_is_ok(&status))
@@ -84,5 +102,29 @@ struct status project_resolve(struct store *store, const char *name_or_id, char 
         return status_at(
             status_error(STATUS_NOT_FOUND, "PROJECT_NOT_FOUND", "no project has this id or name"),
             "project");
+    return STATUS_OK_VALUE;
+}
+
+struct status project_update(struct store *store, const char *name_or_id,
+                             Google__Protobuf__Duration *log_retention, struct arena *arena,
+                             struct store_batch *batch, Crownest__V1__Project **ret_project)
+{
+    char id[ID_SIZE];
+    struct status status = check_log_retention(log_retention);
+
+    if (status_is_ok(&status))
+        status = project_resolve(store, name_or_id, id);
+    if (!status_is_ok(&status))
+        return status;
+    struct schema_key key = schema_key("j", id, NULL, NULL);
+    Crownest__V1__Project *project;
+
+    if (record_get(store, &key, &crownest__v1__project__descriptor, arena, &project) < 0)
+        return status_error(STATUS_DATA_LOSS, "RECORD_DAMAGED",
+                            "the project's record cannot be read");
+    if (log_retention)
+        project->log_retention = log_retention;
+    record_put(batch, &key, &project->base);
+    *ret_project = project;
     return STATUS_OK_VALUE;
 }

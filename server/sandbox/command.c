@@ -395,7 +395,19 @@ struct status commands_get(struct commands *commands, const char *project_id,
     return STATUS_OK_VALUE;
 }
 
-struct status commands_log(struct commands *commands, const char *command_id, struct log **ret_log)
+/* Asked after the log was not there, so that it does not matter when it was removed. */
+static bool log_is_expired(struct commands *commands, const char *project_id,
+                           const char *command_id, struct arena *arena)
+{
+    Crownest__Records__CommandRecord *record;
+
+    return command_record_read(commands->options.store, project_id, command_id, arena, &record) ==
+               0 &&
+           record->command->log_expired;
+}
+
+struct status commands_log(struct commands *commands, const char *project_id,
+                           const char *command_id, struct arena *arena, struct log **ret_log)
 {
     struct command *command = find_and_ref(commands, command_id);
     struct err err = {0};
@@ -407,10 +419,13 @@ struct status commands_log(struct commands *commands, const char *command_id, st
     }
     if (command)
         command_unref(command);
-    if (log_open(commands->log_directory, command_id, ret_log, &err) < 0)
-        return status_error(STATUS_DATA_LOSS, "LOG_LOST", "the log cannot be read: %s",
-                            err.message);
-    return STATUS_OK_VALUE;
+    if (log_open(commands->log_directory, command_id, ret_log, &err) == 0)
+        return STATUS_OK_VALUE;
+    if (log_is_expired(commands, project_id, command_id, arena))
+        return status_at(status_error(STATUS_NOT_FOUND, "LOG_EXPIRED",
+                                      "the log was removed after its project's log_retention"),
+                         "command_id");
+    return status_error(STATUS_DATA_LOSS, "LOG_LOST", "the log cannot be read: %s", err.message);
 }
 
 /* Starting and stopping the service */

@@ -63,8 +63,12 @@ struct status commands_get(struct commands *commands, const char *project_id,
                            const char *command_id, struct arena *arena,
                            Crownest__Records__CommandRecord **ret_record);
 
-/* The log of a command, running or ended, referenced. DATA_LOSS when it is gone. */
-struct status commands_log(struct commands *commands, const char *command_id, struct log **ret_log);
+/*
+ * The log of a command, running or ended, referenced. NOT_FOUND LOG_EXPIRED when its retention has
+ * passed, DATA_LOSS when it is gone for another reason.
+ */
+struct status commands_log(struct commands *commands, const char *project_id,
+                           const char *command_id, struct arena *arena, struct log **ret_log);
 
 /* Kills every process of it, and returns when its end is recorded. */
 struct status commands_cancel(struct commands *commands, const char *project_id,

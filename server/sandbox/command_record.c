@@ -1,9 +1,11 @@
 #include "server/sandbox/command_record.h"
 
 #include <errno.h>
+#include <stdio.h>
 
 #include "server/store/record.h"
 #include "server/util/id.h"
+#include "server/util/prototime.h"
 
 /* Where a command stands: by its id, among those that run, and among those of its sandbox. */
 struct places {
@@ -72,11 +74,20 @@ int command_record_take_back(struct store *store, const Crownest__V1__Command *c
 int command_record_exit(struct store *store, const Crownest__Records__CommandRecord *record,
                         const struct collect_result *collected)
 {
-    struct places places = places_of(record->command);
+    const Crownest__V1__Command *command = record->command;
+    struct places places = places_of(command);
     struct store_batch *batch = store_batch_new();
+    char end[17];
+
+    (void)snprintf(end, sizeof(end), "%016llx",
+                   (unsigned long long)prototime_ms(command->end_time));
+    struct schema_key cold = schema_key("lc", end, command->command_id, NULL);
+    struct schema_key kept = schema_key("l", command->project_id, end, command->command_id);
 
     record_put(batch, &places.record, &record->base);
     record_delete(batch, &places.running);
+    record_put_string(batch, &cold, "");
+    record_put_string(batch, &kept, "");
     collect_record(batch, collected);
     return store_commit(store, batch, STORE_SYNCED);
 }

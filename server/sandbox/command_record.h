@@ -22,6 +22,6 @@ int command_record_write(struct store *store, const Crownest__Records__CommandRe
 int command_record_take_back(struct store *store, const Crownest__V1__Command *command,
                              const struct command_commit *commit);
 
-/* Synced: it has ended, and these became artifacts. */
+/* Synced: it has ended, and these became artifacts; its log is the sweeper's from now on. */
 int command_record_exit(struct store *store, const Crownest__Records__CommandRecord *record,
                         const struct collect_result *collected);

@@ -66,10 +66,12 @@ static struct status find_start(struct log *log, const struct log_start *start,
 }
 
 /* Opens the stream's log and puts a cursor into it. */
-static struct status event_stream_start(struct event_stream *stream, const struct log_start *start)
+static struct status event_stream_start(struct event_stream *stream, struct arena *arena,
+                                        const struct log_start *start)
 {
     uint64_t offset;
-    struct status status = commands_log(stream->commands, stream->command_id, &stream->log);
+    struct status status =
+        commands_log(stream->commands, stream->project_id, stream->command_id, arena, &stream->log);
 
     if (status_is_ok(&status))
         status = find_start(stream->log, start, &offset);
@@ -104,7 +106,7 @@ static struct status event_stream_open(struct rpc_call *call, const char *comman
     memcpy(stream->project_id, project_id, strlen(project_id) + 1);
     memcpy(stream->command_id, command_id, strlen(command_id) + 1);
     stream->waker = rpc_call_waker(call);
-    status = event_stream_start(stream, start);
+    status = event_stream_start(stream, rpc_call_arena(call), start);
     if (!status_is_ok(&status)) {
         event_stream_close(stream);
         return status;

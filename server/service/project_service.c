@@ -6,25 +6,33 @@
 #include "server/service/service.h"
 #include "server/util/cleanup.h"
 
-/* Between the look for a project of the same name and the write nobody else makes one. */
-static pthread_mutex_t creating = PTHREAD_MUTEX_INITIALIZER;
+/* Between the look at what is there and the write nobody else makes or changes a project. */
+static pthread_mutex_t changing = PTHREAD_MUTEX_INITIALIZER;
+
+/* Commits the change with its answer, unless it is refused. */
+static struct status end_change(const struct service *service, const struct answer *answer,
+                                struct store_batch *batch, const struct status *status,
+                                const ProtobufCMessage *response)
+{
+    if (!status_is_ok(status)) {
+        store_batch_free(batch);
+        return *status;
+    }
+    answer_keep(answer, batch, response);
+    return record_commit(service->store, batch);
+}
 
 static struct status create(struct rpc_call *call, const struct answer *answer,
                             const Crownest__V1__CreateProjectRequest *request,
                             Crownest__V1__CreateProjectResponse *response)
 {
-    lock_scope(&creating);
+    lock_scope(&changing);
     struct service *service = service_of(call);
     struct store_batch *batch = store_batch_new();
-    struct status status = project_create(service->store, request->name, rpc_call_arena(call),
-                                          batch, &response->project);
+    struct status status = project_create(service->store, request->name, request->log_retention,
+                                          rpc_call_arena(call), batch, &response->project);
 
-    if (!status_is_ok(&status)) {
-        store_batch_free(batch);
-        return status;
-    }
-    answer_keep(answer, batch, &response->base);
-    return record_commit(service->store, batch);
+    return end_change(service, answer, batch, &status, &response->base);
 }
 
 struct status service_project_create(struct rpc_call *call,
@@ -41,6 +49,37 @@ struct status service_project_create(struct rpc_call *call,
         status = answer_again(&answer, rpc_call_arena(call), response);
     else
         status = create(call, &answer, request, response);
+    answer_end(&answer);
+    return status;
+}
+
+static struct status update(struct rpc_call *call, const struct answer *answer,
+                            const Crownest__V1__UpdateProjectRequest *request,
+                            Crownest__V1__UpdateProjectResponse *response)
+{
+    lock_scope(&changing);
+    struct service *service = service_of(call);
+    struct store_batch *batch = store_batch_new();
+    struct status status = project_update(service->store, request->project, request->log_retention,
+                                          rpc_call_arena(call), batch, &response->project);
+
+    return end_change(service, answer, batch, &status, &response->base);
+}
+
+struct status service_project_update(struct rpc_call *call,
+                                     const Crownest__V1__UpdateProjectRequest *request,
+                                     Crownest__V1__UpdateProjectResponse *response)
+{
+    struct answer answer;
+    struct status status =
+        answer_begin(service_of(call)->answers, call, request->request_id, &answer);
+
+    if (!status_is_ok(&status))
+        return status;
+    if (answer.kept)
+        status = answer_again(&answer, rpc_call_arena(call), response);
+    else
+        status = update(call, &answer, request, response);
     answer_end(&answer);
     return status;
 }

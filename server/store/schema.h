@@ -7,11 +7,15 @@
  *   s/<project>/<sandbox>           SandboxRecord         live/<sandbox>       → project id
  *   c/<project>/<command>           CommandRecord         run/<command>        → project id
  *   cs/<project>/<sandbox>/<command>  (index)
+ *   l/<project>/<end>/<command>    (index: its log is kept)
+ *   lc/<end>/<command>              (index: its log is to be compressed)
  *   a/<project>/<artifact>          Artifact              as/<project>/<sandbox>/<artifact> (index)
  *   p/<project>/<preview>           PreviewRecord         pi/<preview>         → project id
  *   ps/<project>/<sandbox>/<preview>  (index)
  *   r/<project>/<request id>        AnswerRecord
  *   ra/<time>/<project>/<request id>  (index: milliseconds, 16 hexadecimal digits)
+ *
+ * <end>: when the command ended, milliseconds since 1970 in 16 hexadecimal digits.
  */
 #pragma once
 

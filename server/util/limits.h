@@ -35,7 +35,9 @@
 #define LIMIT_LABELS 32
 #define LIMIT_TTL_S 86400 /* a sandbox's life */
 #define LIMIT_TTL_DEFAULT_S 300
-#define LIMIT_TIMEOUT_S 86400            /* a command's timeout */
+#define LIMIT_TIMEOUT_S 86400           /* a command's timeout */
+#define LIMIT_LOG_RETENTION_S 315360000 /* how long an ended command's log is kept */
+#define LIMIT_LOG_RETENTION_DEFAULT_S 2592000
 #define LIMIT_ANSWER_KEPT_MS 86400000ULL /* how long the answer to a request_id is kept */
 #define LIMIT_SANDBOXD_WAIT_MS 20000     /* for an answer of sandboxd */
 #define LIMIT_NEST_WAIT_MS 10000         /* for an answer of nest-init */

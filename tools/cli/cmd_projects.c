@@ -2,47 +2,114 @@
 #include "tools/cli/list.h"
 #include "tools/cli/text.h"
 
-static int print_created(const Crownest__V1__Project *project, bool as_json)
+#define DAY_S 86400
+#define DAYS_MAX 1000000
+#define UNSET UINT64_MAX
+
+/* What a new project is to be, or an old one to become. */
+struct change {
+    char request_id[CROWNEST_REQUEST_ID_SIZE];
+    char *project;                             /* its name; to change one also its id */
+    Google__Protobuf__Duration *log_retention; /* NULL: not given */
+    bool as_json;
+};
+
+/* Calls the service and prints the project; returns what the call did. */
+typedef int call_fn(struct crownest_client *client, struct change *change, int *ret_code,
+                    struct crownest_error *ret_error);
+
+static int print_project(const Crownest__V1__Project *project, bool as_json)
 {
     if (as_json)
         return json_print(json_from_message(&project->base), stdout) ? EXIT_FAILED : EXIT_OK;
     return puts(project->project_id) == EOF ? EXIT_FAILED : EXIT_OK;
 }
 
-static int create_run(const struct command *command, int argc, char **argv)
+static int call_create(struct crownest_client *client, struct change *change, int *ret_code,
+                       struct crownest_error *ret_error)
 {
+    Crownest__V1__CreateProjectRequest request = CROWNEST__V1__CREATE_PROJECT_REQUEST__INIT;
+    Crownest__V1__CreateProjectResponse *response;
+
+    request.request_id = change->request_id;
+    request.name = change->project;
+    request.log_retention = change->log_retention;
+    int result = crownest_project_create(client, &request, NULL, &response, ret_error);
+
+    if (result)
+        return result;
+    *ret_code = print_project(response->project, change->as_json);
+    crownest__v1__create_project_response__free_unpacked(response, NULL);
+    return 0;
+}
+
+static int call_update(struct crownest_client *client, struct change *change, int *ret_code,
+                       struct crownest_error *ret_error)
+{
+    Crownest__V1__UpdateProjectRequest request = CROWNEST__V1__UPDATE_PROJECT_REQUEST__INIT;
+    Crownest__V1__UpdateProjectResponse *response;
+
+    request.request_id = change->request_id;
+    request.project = change->project;
+    request.log_retention = change->log_retention;
+    int result = crownest_project_update(client, &request, NULL, &response, ret_error);
+
+    if (result)
+        return result;
+    *ret_code = print_project(response->project, change->as_json);
+    crownest__v1__update_project_response__free_unpacked(response, NULL);
+    return 0;
+}
+
+static int change_run(const struct command *command, int argc, char **argv, call_fn *call)
+{
+    Google__Protobuf__Duration retention = GOOGLE__PROTOBUF__DURATION__INIT;
     struct connect_flags connect = {0};
-    bool as_json = false;
+    struct change change = {0};
+    uint64_t days = UNSET;
     const struct flag flags[] = {
-        {.name = "json", .kind = FLAG_SWITCH, .value = &as_json, .help = "print it as JSON"},
+        {.name = "log-retention",
+         .kind = FLAG_NUMBER,
+         .value = &days,
+         .operand = "DAYS",
+         .help = "how long logs of ended commands are kept (new: 30)",
+         .max = DAYS_MAX},
+        {.name = "json", .kind = FLAG_SWITCH, .value = &change.as_json, .help = "print it as JSON"},
         CONNECT_FLAGS(&connect),
     };
+    struct crownest_error error;
     int first;
+    int code;
     enum flags_result parsed = FLAGS_PARSE(command, flags, argc, argv, &first);
 
     if (parsed != FLAGS_OK)
         return parsed == FLAGS_HELP ? EXIT_OK : EXIT_USAGE;
     if (argc - first != 1)
-        return flags_mistake(command, "needs one name");
+        return flags_mistake(command, "needs one project");
     struct crownest_client *client = connect_client(command, &connect);
+
     if (!client)
         return EXIT_FAILED;
-    char request_id[CROWNEST_REQUEST_ID_SIZE];
-    crownest_request_id(request_id);
-    Crownest__V1__CreateProjectRequest request = CROWNEST__V1__CREATE_PROJECT_REQUEST__INIT;
-    Crownest__V1__CreateProjectResponse *response;
-    struct crownest_error error;
-    request.request_id = request_id;
-    request.name = argv[first];
-    int code = EXIT_OK;
-    if (crownest_project_create(client, &request, NULL, &response, &error)) {
-        code = connect_failed(command, client, &error);
-    } else {
-        code = print_created(response->project, as_json);
-        crownest__v1__create_project_response__free_unpacked(response, NULL);
+    crownest_request_id(change.request_id);
+    change.project = argv[first];
+    if (days != UNSET) {
+        retention.seconds = (int64_t)days * DAY_S;
+        change.log_retention = &retention;
     }
+    if (call(client, &change, &code, &error))
+        code = connect_failed(command, client, &error);
     crownest_client_free(client);
     return code;
+}
+
+static int create_run(const struct command *command, int argc, char **argv)
+{
+    return change_run(command, argc, argv, call_create);
+}
+
+static int update_run(const struct command *command, int argc, char **argv)
+{
+    return change_run(command, argc, argv, call_update);
 }
 
 static void print_row(const ProtobufCMessage *item)
@@ -91,6 +158,13 @@ const struct command command_projects_create = {
     .operands = "NAME",
     .summary = "create a project and print its id (operators)",
     .run = create_run,
+};
+
+const struct command command_projects_update = {
+    .name = "projects update",
+    .operands = "PROJECT",
+    .summary = "change a project, by its name or id, and print its id (operators)",
+    .run = update_run,
 };
 
 const struct command command_projects_list = {

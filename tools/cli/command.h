@@ -28,6 +28,7 @@ extern const struct command command_up;
 extern const struct command command_down;
 extern const struct command command_doctor;
 extern const struct command command_projects_create;
+extern const struct command command_projects_update;
 extern const struct command command_projects_list;
 extern const struct command command_keys_create;
 extern const struct command command_keys_list;

@@ -10,6 +10,7 @@ static const struct command *const commands[] = {
     &command_down,
     &command_doctor,
     &command_projects_create,
+    &command_projects_update,
     &command_projects_list,
     &command_keys_create,
     &command_keys_list,

@@ -166,7 +166,7 @@ export class Commands {
   /**
    * Reads a command's log from an offset, live or long after its sandbox is gone, resuming when the
    * connection breaks. The last event is `exited` once the command has ended. Errors: NotFoundError
-   * `COMMAND_NOT_FOUND`; InvalidArgumentError `OFFSET_BEYOND_END`.
+   * `COMMAND_NOT_FOUND`, `LOG_EXPIRED`; InvalidArgumentError `OFFSET_BEYOND_END`.
    */
   async *logs(
     commandId: string,

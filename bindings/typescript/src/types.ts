@@ -148,6 +148,8 @@ export interface Command {
   stdin: boolean;
   /** Bytes of its log so far, of both streams. */
   logBytes: number;
+  /** Whether its log was removed, for the project keeps it no longer. */
+  logExpired: boolean;
   /** `null` while it runs. */
   usage: CommandUsage | null;
 }
@@ -324,6 +326,7 @@ export function toCommand(message: command.Command | undefined): Command {
     terminal: m.terminal,
     stdin: m.keepStdin,
     logBytes: m.logBytes,
+    logExpired: m.logExpired,
     usage: m.usage
       ? {
           wallSeconds: m.usage.wall ? durationToMs(m.usage.wall) / 1000 : 0,

@@ -133,6 +133,7 @@ export function commandMessage(change: Partial<Command> = {}): Command {
     usage: undefined,
     terminal: false,
     keepStdin: false,
+    logExpired: false,
     ...change,
   };
 }
