@@ -182,23 +182,17 @@ static void a_reader_that_reads_nothing_stalls_nobody_and_costs_little(void **st
     crownest_client_free(lazy);
 }
 
-static void one_stream_is_read_past_much_of_the_other(void **state)
+static void read_mine(struct crownest_client *client, char *command)
 {
-    struct service *service = service_of(state);
     Crownest__V1__StreamLogsRequest request = CROWNEST__V1__STREAM_LOGS_REQUEST__INIT;
     Crownest__V1__StreamLogsResponse *message;
     struct crownest_command_stream_logs_reader *reader;
     struct crownest_error error;
-    char id[STEP_ID_SIZE];
-    char command[STEP_ID_SIZE];
 
-    step_create(service->client, "base", id);
-    step_start(service->client, id, "head -c 50M /dev/zero; echo mine >&2", command);
     request.command_id = command;
     request.follow = true;
     request.stream = CROWNEST__V1__LOG_STREAM__LOG_STREAM_STDERR;
-    assert_done(crownest_command_stream_logs_open(service->client, &request, NULL, &reader, &error),
-                &error);
+    assert_done(crownest_command_stream_logs_open(client, &request, NULL, &reader, &error), &error);
     assert_int_equal(crownest_command_stream_logs_next(reader, &message, &error), 1);
     assert_int_equal(message->event->event_case, CROWNEST__V1__COMMAND_EVENT__EVENT_OUTPUT);
     /* What is in the other pipe then may come behind it. */
@@ -209,7 +203,20 @@ static void one_stream_is_read_past_much_of_the_other(void **state)
     assert_int_equal(message->event->event_case, CROWNEST__V1__COMMAND_EVENT__EVENT_EXITED);
     crownest__v1__stream_logs_response__free_unpacked(message, NULL);
     crownest_command_stream_logs_free(reader);
-    step_kill(service->client, id);
+}
+
+/* As it comes, and then at once. */
+static void one_stream_is_read_past_much_of_the_other(void **state)
+{
+    struct crownest_client *client = service_of(state)->client;
+    char id[STEP_ID_SIZE];
+    char command[STEP_ID_SIZE];
+
+    step_create(client, "base", id);
+    step_start(client, id, "head -c 50M /dev/zero; echo mine >&2", command);
+    read_mine(client, command);
+    read_mine(client, command);
+    step_kill(client, id);
 }
 
 static void an_offset_beyond_the_end_is_refused(void **state)
