@@ -1,10 +1,9 @@
 // Artifacts of a sandbox: collect, list, download.
 import { createHash } from "node:crypto";
 import { ArtifactServiceService } from "./gen/crownest/v1/artifact.js";
-import { CrowNestError, isResumable, makeError } from "./errors.js";
+import { isResumable, makeError } from "./errors.js";
 import { List, type ListOptions } from "./list.js";
 import { readAll } from "./read_all.js";
-import { backoffMs } from "./time.js";
 import { newRequestId, type RequestOptions, type Transport } from "./transport.js";
 import { toArtifact, type Artifact } from "./types.js";
 
@@ -118,9 +117,10 @@ export class Artifacts {
     sizeBytes: number,
     options: RequestOptions,
   ): AsyncGenerator<Buffer, void, undefined> {
-    const { signal, timeoutMs, maxRetries = this.#transport.maxRetries } = options;
+    const { signal, timeoutMs } = options;
+    const retries = this.#transport.retries(options);
     let offset = 0;
-    for (let failures = 0; ;) {
+    for (;;) {
       try {
         const stream = this.#transport.stream(
           ArtifactServiceService.download,
@@ -128,18 +128,17 @@ export class Artifacts {
           { signal, timeoutMs, bounded: "all" },
         );
         for await (const { data } of stream) {
-          failures = 0;
+          retries.reset();
           offset += data.length;
           if (data.length > 0) yield data;
         }
         if (offset >= sizeBytes) return;
         throw makeError("The download ended early.", { code: "UNAVAILABLE" });
       } catch (error) {
-        if (signal?.aborted || !isResumable(error) || ++failures > maxRetries) throw error;
-        await this.#transport.pause(
-          backoffMs(failures, (error as CrowNestError).retryAfterMs),
-          signal,
-        );
+        if (signal?.aborted || !isResumable(error)) throw error;
+        const wait = retries.next(error);
+        if (wait === null) throw error;
+        await this.#transport.pause(wait, signal);
       }
     }
   }

@@ -1,6 +1,7 @@
 // The client: where everything begins.
 import { KeyServiceService } from "./gen/crownest/v1/key.js";
 import { AuthenticationError, InvalidArgumentError } from "./errors.js";
+import { CommandsById } from "./commands.js";
 import { Sandboxes } from "./sandboxes.js";
 import { Templates } from "./templates.js";
 import { Transport, type RequestOptions } from "./transport.js";
@@ -18,22 +19,28 @@ export interface CrowNestOptions {
    * for networks that encrypt by themselves.
    */
   url?: string;
-  /**
-   * The deadline of a request in milliseconds, retries included; 30000 by default. Also how long a
-   * broken stream is tried to be resumed.
-   */
+  /** How long one try of a request may take, in milliseconds; 30000 by default. */
   timeoutMs?: number;
-  /** How often a request is tried again when the service cannot be reached; 5 by default. */
+  /**
+   * How long, in milliseconds, a request is sent again, a broken stream resumed and input written
+   * again while the service cannot be reached, as when it is restarted. By default 60000, but 5000
+   * until the service has answered for the first time. 0: nothing is tried again.
+   */
+  retryWindowMs?: number;
+  /** How often in a row at most; as often as `retryWindowMs` allows by default. */
   maxRetries?: number;
 }
 
 const DEFAULT_URL = "http://127.0.0.1:7070";
 const DEFAULT_TIMEOUT_MS = 30_000;
-const DEFAULT_MAX_RETRIES = 5;
+/** Node's timers hold no more. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
 
 /** A connection to a CrowNest service. One client serves any number of sandboxes at once. */
 export class CrowNest {
   readonly sandboxes: Sandboxes;
+  /** Commands of whatever sandbox, by their id; `sandbox.commands` runs them. */
+  readonly commands: CommandsById;
   readonly templates: Templates;
   readonly #transport: Transport;
 
@@ -52,10 +59,15 @@ export class CrowNest {
     this.#transport = new Transport({
       url,
       apiKey,
-      timeoutMs: number("timeoutMs", options.timeoutMs, DEFAULT_TIMEOUT_MS, 1),
-      maxRetries: number("maxRetries", options.maxRetries, DEFAULT_MAX_RETRIES, 0),
+      timeoutMs: number("timeoutMs", options.timeoutMs ?? DEFAULT_TIMEOUT_MS, 1, MAX_TIMER_MS),
+      maxRetries: number("maxRetries", options.maxRetries ?? Infinity, 0),
+      retryWindowMs:
+        options.retryWindowMs === undefined
+          ? undefined
+          : number("retryWindowMs", options.retryWindowMs, 0),
     });
     this.sandboxes = new Sandboxes(this.#transport);
+    this.commands = new CommandsById(this.#transport);
     this.templates = new Templates(this.#transport);
   }
 
@@ -70,10 +82,10 @@ export class CrowNest {
   }
 }
 
-function number(field: string, value: number | undefined, fallback: number, least: number): number {
-  if (value === undefined) return fallback;
-  if (Number.isFinite(value) && value >= least) return value;
-  throw new InvalidArgumentError(`${field} must be a number of at least ${least}.`, {
+function number(field: string, value: number, least: number, most = Infinity): number {
+  if (value >= least && value <= most) return value;
+  const range = most === Infinity ? `of at least ${least}` : `from ${least} to ${most}`;
+  throw new InvalidArgumentError(`${field} must be a number ${range}.`, {
     code: "INVALID_ARGUMENT",
     field,
   });

@@ -1,15 +1,23 @@
-// Commands of a sandbox: run, start, follow, give input, signal, cancel.
+// Commands of a sandbox, and commands by their id.
 import { CollectWhen, CommandServiceService, type CommandSpec } from "./gen/crownest/v1/command.js";
 import { collectItems, type CollectItem } from "./artifacts.js";
-import { Canceller } from "./canceller.js";
-import { Collector, type CommandResult, type OutputOptions } from "./collector.js";
-import { abortError, CrowNestError, InvalidArgumentError } from "./errors.js";
-import { follow, type FollowSource } from "./follow.js";
-import { CommandInput } from "./input.js";
+import type { CommandResult, OutputOptions } from "./collector.js";
+import {
+  cancelCommand,
+  CommandHandle,
+  consume,
+  readLogs,
+  terminalSize,
+  waitFor,
+  type LogsOptions,
+  type TerminalSize,
+  type WaitOptions,
+} from "./command.js";
+import { Feeder, type StdinData } from "./feeder.js";
 import { List, type ListOptions } from "./list.js";
 import { durationFromSeconds } from "./time.js";
 import { newRequestId, type RequestOptions, type Transport } from "./transport.js";
-import { toCommand, toLogEvent, type Command, type LogEvent } from "./types.js";
+import { toCommand, type Command, type LogEvent } from "./types.js";
 
 /** How a command is started. */
 export interface StartOptions {
@@ -33,74 +41,77 @@ export interface StartOptions {
    * `xterm-256color` unless `env` says otherwise; none by default.
    */
   terminal?: TerminalSize;
-  /** True: its input stays open for `input`. False by default: it is empty. */
+  /** True: its input stays open for `writeStdin`. False by default: it is empty. */
   stdin?: boolean;
   /** Under which id the service does this once; made by the SDK by default. */
   requestId?: string;
 }
 
-/** The size of a terminal in characters; 0 takes the default. */
-export interface TerminalSize {
-  /** 24 by default. */
-  rows?: number;
-  /** 80 by default. */
-  columns?: number;
-}
-
 /** How a command is started and followed. */
-export interface RunOptions extends StartOptions, OutputOptions {}
-
-/** How a log is read. */
-export interface LogsOptions {
-  /** Where to begin, in bytes of both streams; 0 by default. */
-  offset?: number;
-  /** True: until the command has exited. False by default: until the log's present end. */
-  follow?: boolean;
-  /** Ends the reading; the command goes on. */
-  signal?: AbortSignal;
+export interface RunOptions extends Omit<StartOptions, "stdin">, OutputOptions {
+  /** As for `start`; or its whole input, which is written while its output is read. */
+  stdin?: boolean | StdinData;
+  /**
+   * Called once the command runs, with what else can be done to it. When it throws, the command is
+   * cancelled and the error passed on.
+   */
+  onStarted?: (command: CommandHandle) => unknown;
 }
 
-function terminalSize(size: TerminalSize): Required<TerminalSize> {
-  return { rows: size.rows ?? 0, columns: size.columns ?? 0 };
-}
+/** Commands of whatever sandbox, by their id. */
+export class CommandsById {
+  readonly #transport: Transport;
 
-/** Linux's numbers, which are not those of every system that the SDK runs on. */
-const SIGNALS = {
-  SIGHUP: 1,
-  SIGINT: 2,
-  SIGQUIT: 3,
-  SIGABRT: 6,
-  SIGKILL: 9,
-  SIGUSR1: 10,
-  SIGUSR2: 12,
-  SIGPIPE: 13,
-  SIGALRM: 14,
-  SIGTERM: 15,
-  SIGCONT: 18,
-  SIGSTOP: 19,
-  SIGTSTP: 20,
-  SIGWINCH: 28,
-} as const;
+  /** @internal */
+  constructor(transport: Transport) {
+    this.#transport = transport;
+  }
 
-/** A signal by name, or by its number on Linux, 1 to 64. */
-export type SignalName = keyof typeof SIGNALS;
+  /** Returns a command, running or ended. Errors: NotFoundError `COMMAND_NOT_FOUND`. */
+  async get(commandId: string, options: RequestOptions = {}): Promise<CommandHandle> {
+    const { command } = await this.#transport.unary(
+      CommandServiceService.get,
+      { commandId },
+      options,
+    );
+    return new CommandHandle(this.#transport, toCommand(command));
+  }
 
-function signalNumber(signal: SignalName | number): number {
-  const number: number | undefined = typeof signal === "number" ? signal : SIGNALS[signal];
-  if (number !== undefined) return number;
-  throw new InvalidArgumentError(`There is no signal "${signal}".`, {
-    code: "INVALID_ARGUMENT",
-    field: "signal",
-  });
+  /**
+   * Waits for the end of a command that was started, as `run` does; output from `offset` on (bytes of
+   * both streams, 0 by default) goes into the callbacks and the result. Errors: NotFoundError
+   * `COMMAND_NOT_FOUND`; InvalidArgumentError `OFFSET_BEYOND_END`; CancelledError.
+   */
+  wait(commandId: string, options: WaitOptions = {}): Promise<CommandResult> {
+    return waitFor(this.#transport, commandId, options);
+  }
+
+  /**
+   * Reads a command's log from an offset, live or long after its sandbox is gone, resuming when the
+   * connection breaks. The last event is `exited` once the command has ended. Errors: NotFoundError
+   * `COMMAND_NOT_FOUND`, `LOG_EXPIRED`; InvalidArgumentError `OFFSET_BEYOND_END`, `TAIL_INVALID`.
+   */
+  logs(commandId: string, options: LogsOptions = {}): AsyncGenerator<LogEvent, void, undefined> {
+    return readLogs(this.#transport, commandId, options);
+  }
+
+  /**
+   * Kills every process of a command and returns it once none is left; one that has ended already is
+   * returned unchanged. Errors: NotFoundError `COMMAND_NOT_FOUND`.
+   */
+  cancel(commandId: string, options: RequestOptions = {}): Promise<Command> {
+    return cancelCommand(this.#transport, commandId, options);
+  }
 }
 
 /** The commands of one sandbox, also of one that has ended. */
-export class Commands {
+export class Commands extends CommandsById {
   readonly #transport: Transport;
   readonly #sandboxId: string;
 
   /** @internal */
   constructor(transport: Transport, sandboxId: string) {
+    super(transport);
     this.#transport = transport;
     this.#sandboxId = sandboxId;
   }
@@ -111,127 +122,49 @@ export class Commands {
    * stays away, the error has `commandId` and `logOffset` to go on with `wait`.
    *
    * Errors: InvalidArgumentError with the field; NotFoundError `SANDBOX_NOT_FOUND`; PreconditionError
-   * `SANDBOX_NOT_RUNNING`, `CWD_NOT_A_DIRECTORY`, `EXEC_FAILED`; CancelledError.
+   * `SANDBOX_NOT_RUNNING`, `SANDBOX_PAUSED`, `CWD_NOT_A_DIRECTORY`, `EXEC_FAILED`; CancelledError.
    */
   async run(command: string | readonly string[], options: RunOptions = {}): Promise<CommandResult> {
+    const { stdin, onStarted, ...rest } = options;
+    const data = typeof stdin === "boolean" ? undefined : stdin;
     const request = {
       requestId: options.requestId ?? newRequestId(),
-      command: this.#spec(command, options),
+      command: this.#spec(command, { ...rest, stdin: stdin !== undefined && stdin !== false }),
     };
-    return this.#consume({ run: request }, options);
+    const feeder = { stdin: data, onStarted, fresh: options.requestId === undefined };
+    return consume(
+      this.#transport,
+      { run: request },
+      options,
+      (fail) => new Feeder(this.#transport, feeder, fail),
+    );
   }
 
-  /** Starts a command and returns at once; `wait` and `logs` follow it. Errors as `run`. */
+  /** Starts a command and returns at once; what it returns follows it. Errors as `run`. */
   async start(
     command: string | readonly string[],
     options: StartOptions & RequestOptions = {},
-  ): Promise<Command> {
+  ): Promise<CommandHandle> {
     const request = {
       requestId: options.requestId ?? newRequestId(),
       command: this.#spec(command, options),
     };
-    return toCommand(
-      (await this.#transport.unary(CommandServiceService.start, request, options)).command,
-    );
-  }
-
-  /**
-   * Waits for the end of a command that was started, as `run` does; output from `offset` on (bytes of
-   * both streams, 0 by default) goes into the callbacks and the result. Errors: NotFoundError
-   * `COMMAND_NOT_FOUND`; InvalidArgumentError `OFFSET_BEYOND_END`; CancelledError.
-   */
-  async wait(
-    commandId: string,
-    options: OutputOptions & { offset?: number } = {},
-  ): Promise<CommandResult> {
-    return this.#consume({ commandId, offset: options.offset ?? 0 }, options);
-  }
-
-  /** Returns a command, running or ended. Errors: NotFoundError `COMMAND_NOT_FOUND`. */
-  async get(commandId: string, options: RequestOptions = {}): Promise<Command> {
-    return toCommand(
-      (await this.#transport.unary(CommandServiceService.get, { commandId }, options)).command,
-    );
+    const answer = await this.#transport.unary(CommandServiceService.start, request, options);
+    // Under an id of the caller's own it may run already, and have got input.
+    const offset = options.requestId === undefined ? 0 : null;
+    return new CommandHandle(this.#transport, toCommand(answer.command), offset);
   }
 
   /** Lists the sandbox's commands, newest first. Errors: NotFoundError `SANDBOX_NOT_FOUND`. */
-  list(options: ListOptions = {}): List<Command> {
+  list(options: ListOptions = {}): List<CommandHandle> {
     return new List(async (pageToken) => {
       const request = { sandboxId: this.#sandboxId, pageSize: options.pageSize ?? 0, pageToken };
       const page = await this.#transport.unary(CommandServiceService.list, request, options);
-      return { items: page.commands.map(toCommand), nextPageToken: page.nextPageToken };
+      return {
+        items: page.commands.map((item) => new CommandHandle(this.#transport, toCommand(item))),
+        nextPageToken: page.nextPageToken,
+      };
     }, options.pageToken);
-  }
-
-  /**
-   * Reads a command's log from an offset, live or long after its sandbox is gone, resuming when the
-   * connection breaks. The last event is `exited` once the command has ended. Errors: NotFoundError
-   * `COMMAND_NOT_FOUND`, `LOG_EXPIRED`; InvalidArgumentError `OFFSET_BEYOND_END`.
-   */
-  async *logs(
-    commandId: string,
-    options: LogsOptions = {},
-  ): AsyncGenerator<LogEvent, void, undefined> {
-    const source = { commandId, offset: options.offset ?? 0 };
-    for await (const event of follow(this.#transport, source, {
-      follow: options.follow ?? false,
-      signal: options.signal,
-    })) {
-      const visible = toLogEvent(event);
-      if (visible) yield visible;
-    }
-  }
-
-  /**
-   * Kills every process of a command and returns it once none is left; one that has ended already is
-   * returned unchanged. Errors: NotFoundError `COMMAND_NOT_FOUND`.
-   */
-  async cancel(commandId: string, options: RequestOptions = {}): Promise<Command> {
-    return toCommand(
-      (await this.#transport.unary(CommandServiceService.cancel, { commandId }, options)).command,
-    );
-  }
-
-  /**
-   * The input of a command that was started with `stdin`. `offset` is where to go on, in bytes; 0 by
-   * default, and what was written before is not written again.
-   */
-  input(commandId: string, options: { offset?: number } = {}): CommandInput {
-    return new CommandInput(this.#transport, commandId, options.offset ?? 0);
-  }
-
-  /**
-   * Sets the size of a command's terminal; its foreground processes get SIGWINCH. Errors:
-   * NotFoundError `COMMAND_NOT_FOUND`; PreconditionError `NOT_A_TERMINAL`, `COMMAND_NOT_RUNNING`.
-   */
-  async resize(
-    commandId: string,
-    size: TerminalSize,
-    options: RequestOptions = {},
-  ): Promise<Command> {
-    const request = { commandId, terminal: terminalSize(size) };
-    return toCommand(
-      (await this.#transport.unary(CommandServiceService.resize, request, options)).command,
-    );
-  }
-
-  /**
-   * Sends a signal, such as `SIGINT`, to every process of a command. Errors: InvalidArgumentError
-   * `SIGNAL_INVALID`; NotFoundError `COMMAND_NOT_FOUND`; PreconditionError `COMMAND_NOT_RUNNING`.
-   */
-  async signal(
-    commandId: string,
-    signal: SignalName | number,
-    options: RequestOptions & { requestId?: string } = {},
-  ): Promise<Command> {
-    const request = {
-      requestId: options.requestId ?? newRequestId(),
-      commandId,
-      signal: signalNumber(signal),
-    };
-    return toCommand(
-      (await this.#transport.unary(CommandServiceService.signal, request, options)).command,
-    );
   }
 
   #spec(command: string | readonly string[], options: StartOptions): CommandSpec {
@@ -248,36 +181,5 @@ export class Commands {
       terminal: options.terminal && terminalSize(options.terminal),
       keepStdin: options.stdin ?? false,
     };
-  }
-
-  async #consume(source: FollowSource, options: OutputOptions): Promise<CommandResult> {
-    const { signal } = options;
-    if (signal?.aborted) throw abortError(signal);
-    const collector = new Collector(options);
-    const canceller = new Canceller(
-      (id) => this.cancel(id),
-      "run" in source ? undefined : source.commandId,
-    );
-    const onAbort = () => canceller.request();
-    signal?.addEventListener("abort", onAbort, { once: true });
-    try {
-      for await (const event of follow(this.#transport, source, {
-        follow: true,
-        signal: canceller.closed,
-      })) {
-        if (event.$case === "started") canceller.started(event.value.command?.commandId);
-        else await collector.take(event);
-      }
-    } catch (error) {
-      if (signal?.aborted) throw await canceller.finish(signal);
-      // The caller's own callback failed: what it was listening to must not go on unheard.
-      if (!(error instanceof CrowNestError)) await canceller.request();
-      throw error;
-    } finally {
-      signal?.removeEventListener("abort", onAbort);
-      canceller.done();
-    }
-    if (signal?.aborted) throw await canceller.finish(signal);
-    return collector.result();
   }
 }

@@ -129,6 +129,15 @@ const DETAILS_KEY = "grpc-status-details-bin";
 const DOMAIN = "crownest";
 const TYPE_PREFIX = "type.googleapis.com/google.rpc.";
 
+/** Whether grpc-js made it. */
+export function isServiceError(error: unknown): error is ServiceError {
+  return (
+    error instanceof Error &&
+    typeof (error as Partial<ServiceError>).code === "number" &&
+    "metadata" in error
+  );
+}
+
 /** Turns what grpc-js reports into a CrowNestError, with the details that the service attached. */
 export function fromServiceError(error: ServiceError): CrowNestError {
   const code = (Status[error.code] ?? "UNKNOWN") as ErrorCode;
@@ -184,6 +193,8 @@ export function isRetryable(error: unknown): error is CrowNestError {
   if (!(error instanceof CrowNestError)) return false;
   if (error.code === "UNAVAILABLE") return error.retryable;
   if (error.reason !== "") return error.retryable && error.retryAfterMs !== undefined;
+  // A service that stops cancels what it cannot finish; our own aborts carry the signal's reason.
+  if (error.code === "CANCELLED") return isServiceError(error.cause);
   return error.code === "INTERNAL" && /RST_STREAM|ECONNRESET|EPIPE|socket/i.test(error.message);
 }
 

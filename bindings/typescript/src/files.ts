@@ -1,5 +1,6 @@
 // Files inside a running sandbox, resolved in it as its user.
 import { FileServiceService, type WriteFileRequest } from "./gen/crownest/v1/file.js";
+import { CrowNestError, InvalidArgumentError } from "./errors.js";
 import { readAll } from "./read_all.js";
 import { newRequestId, type RequestOptions, type Transport } from "./transport.js";
 import { required, toFileEntry, type FileEntry } from "./types.js";
@@ -19,6 +20,12 @@ export interface WriteOptions extends RequestOptions {
   mode?: number;
   /** Whether missing parent directories are made; false by default. */
   makeParents?: boolean;
+  /**
+   * Lets any process go on with this write after it failed, by the same call with the same id: 1 to
+   * 64 characters of [A-Za-z0-9_-]. Not for a stream. What came of it stays beside the file, out of
+   * sight, until then.
+   */
+  uploadId?: string;
 }
 
 /** Options of a change that is made once, however often it is retried. */
@@ -35,10 +42,8 @@ export interface Directory {
 }
 
 const CHUNK_BYTES = 256 * 1024;
-
-function isWhole(data: FileData): data is string | Uint8Array {
-  return typeof data === "string" || data instanceof Uint8Array;
-}
+/** What is larger goes on where it was cut off; what is not is sent again. */
+const RESUME_BYTES = 1024 * 1024;
 
 /**
  * The files of one sandbox. Paths are absolute or relative to `/workspace`, at most 4095 bytes,
@@ -65,8 +70,7 @@ export class Files {
   /** Reads a file's bytes. Also QuotaError `TOO_LARGE_FOR_MEMORY`. */
   async readBytes(path: string, options: ReadOptions = {}): Promise<Buffer> {
     // From the start again after a break: the file may have been replaced in the meantime.
-    const { signal, maxRetries } = options;
-    return this.#transport.retrying({ signal, maxRetries, timeoutMs: Infinity }, () =>
+    return this.#transport.retrying(options, () =>
       readAll(this.readStream(path, options), options.maxBytes, "readStream"),
     );
   }
@@ -89,14 +93,15 @@ export class Files {
 
   /**
    * Writes a file whole: readers see the old one or the new one, never a part. Returns its size in
-   * bytes. Also QuotaError `SANDBOX_DISK_FULL`. A stream is sent once, text and bytes again after a
-   * broken connection.
+   * bytes. Also QuotaError `SANDBOX_DISK_FULL`. A stream is sent once. Text and bytes are sent again
+   * after a broken connection, of more than 1 MiB only what has not come.
    */
   async write(
     path: string,
     data: FileData,
     options: WriteOptions = {},
   ): Promise<{ sizeBytes: number }> {
+    const whole = typeof data === "string" ? Buffer.from(data) : data;
     const open = {
       sandboxId: this.#sandboxId,
       path,
@@ -105,24 +110,70 @@ export class Files {
       uploadId: "",
       offset: 0,
       // Not for a stream, whose size nobody knows before its end.
-      TotalBytes: isWhole(data)
-        ? ({ $case: "totalBytes", value: Buffer.byteLength(data) } as const)
-        : undefined,
+      TotalBytes: undefined,
     };
-    const once = async () => {
-      const { sizeBytes } = await this.#transport.upload(
-        FileServiceService.write,
-        messages(open, data),
-        {
-          ...options,
-          poison: { part: { $case: "open", value: open } },
-        },
-      );
-      return { sizeBytes };
+    if (whole instanceof Uint8Array) return this.#writeWhole(open, whole, options);
+    if (options.uploadId !== undefined) {
+      throw new InvalidArgumentError("A stream cannot be gone on with.", {
+        code: "INVALID_ARGUMENT",
+        field: "uploadId",
+        admitted: "no",
+      });
+    }
+    return this.#send(open, whole, options);
+  }
+
+  async #writeWhole(
+    open: Open,
+    data: Uint8Array,
+    options: WriteOptions,
+  ): Promise<{ sizeBytes: number }> {
+    const own = data.length > RESUME_BYTES ? newRequestId() : "";
+    const parts = {
+      ...open,
+      uploadId: options.uploadId ?? own,
+      TotalBytes: { $case: "totalBytes", value: data.length } as const,
     };
-    if (!isWhole(data)) return once();
-    const { signal, maxRetries } = options;
-    return this.#transport.retrying({ signal, maxRetries, timeoutMs: Infinity }, once);
+    let begun = options.uploadId !== undefined;
+    return this.#transport.retrying(options, async () => {
+      for (;;) {
+        const come = begun && parts.uploadId ? await this.#uploaded(parts, options) : 0;
+        // Under this id something else may have been written.
+        const offset = come > data.length ? 0 : come;
+        begun = true;
+        try {
+          return await this.#send({ ...parts, offset }, data.subarray(offset), options);
+        } catch (error) {
+          // More of an earlier try has come since.
+          if (!hasReason(error, "UPLOAD_OFFSET")) throw error;
+        }
+      }
+    });
+  }
+
+  /** How much of an upload is there. */
+  async #uploaded({ sandboxId, path, uploadId }: Open, options: RequestOptions): Promise<number> {
+    try {
+      const request = { sandboxId, path, uploadId };
+      return (await this.#transport.unaryOnce(FileServiceService.getUpload, request, options))
+        .offset;
+    } catch (error) {
+      if (hasReason(error, "UPLOAD_NOT_FOUND")) return 0;
+      throw error;
+    }
+  }
+
+  async #send(
+    open: Open,
+    data: Uint8Array | AsyncIterable<Uint8Array>,
+    options: RequestOptions,
+  ): Promise<{ sizeBytes: number }> {
+    const { sizeBytes } = await this.#transport.upload(
+      FileServiceService.write,
+      messages(open, data),
+      { ...options, poison: { part: { $case: "open", value: open } } },
+    );
+    return { sizeBytes };
   }
 
   /** Lists a directory by name, `/workspace` by default. Also PreconditionError `FILE_NOT_A_DIRECTORY`. */
@@ -178,10 +229,7 @@ export class Files {
    * Removes a file, a symlink (never what it points to) or a directory. Also PreconditionError
    * `DIRECTORY_NOT_EMPTY` unless `recursive`.
    */
-  async remove(
-    path: string,
-    options: ChangeOptions & { recursive?: boolean } = {},
-  ): Promise<void> {
+  async remove(path: string, options: ChangeOptions & { recursive?: boolean } = {}): Promise<void> {
     await this.#transport.unary(
       FileServiceService.remove,
       { ...this.#change(options), path, recursive: options.recursive ?? false },
@@ -196,13 +244,16 @@ export class Files {
 
 type Open = Extract<NonNullable<WriteFileRequest["part"]>, { $case: "open" }>["value"];
 
+function hasReason(error: unknown, reason: string): boolean {
+  return error instanceof CrowNestError && error.reason === reason;
+}
+
 async function* messages(
   open: Open,
-  data: FileData,
+  data: Uint8Array | AsyncIterable<Uint8Array>,
 ): AsyncGenerator<WriteFileRequest, void, undefined> {
   yield { part: { $case: "open", value: open } };
-  const whole = typeof data === "string" ? Buffer.from(data, "utf8") : data;
-  for await (const chunk of whole instanceof Uint8Array ? [whole] : whole) {
+  for await (const chunk of data instanceof Uint8Array ? [data] : data) {
     for (let at = 0; at < chunk.length; at += CHUNK_BYTES) {
       const piece = chunk.subarray(at, at + CHUNK_BYTES);
       yield {

@@ -6,14 +6,26 @@ import {
   type RunCommandRequest,
 } from "./gen/crownest/v1/command.js";
 import { CrowNestError, isResumable, isRetryable, makeError } from "./errors.js";
-import { backoffMs } from "./time.js";
+import type { Retries } from "./retries.js";
 import type { Transport } from "./transport.js";
 import { required } from "./types.js";
 
 export type Event = NonNullable<CommandEvent["event"]>;
 
-/** Where to begin: by running a command, or at an offset of one that was started. */
-export type FollowSource = { run: RunCommandRequest } | { commandId: string; offset: number };
+/** Which part of a log to read. */
+export interface LogRange {
+  /** Where to begin, in bytes of both streams; 0 by default. */
+  offset?: number;
+  /** Only one of the two streams; both by default. Offsets stay those of the whole log. */
+  stream?: "stdout" | "stderr";
+  /** Instead of `offset`: at most the last so many bytes of what is there now. */
+  tailBytes?: number;
+  /** Instead of `offset`: at most the last so many lines of what is there now; at most 10000. */
+  tailLines?: number;
+}
+
+/** Where to begin: by running a command, or in the log of one that was started. */
+export type FollowSource = { run: RunCommandRequest } | ({ commandId: string } & LogRange);
 
 export interface FollowOptions {
   /** False: end at the log's present end instead of at `exited`. */
@@ -27,7 +39,7 @@ const HEALTHY_MS = 5000;
 /**
  * Yields a command's events in order. Until `started` came, a broken Run is sent again with the same
  * request id, which attaches to the same command. From then on StreamLogs goes on at the byte that
- * comes next, for as long as the service is not away for longer than the client's timeoutMs.
+ * comes next, for as long as the service is not away for longer than the retry window.
  */
 export async function* follow(
   transport: Transport,
@@ -35,7 +47,7 @@ export async function* follow(
   options: FollowOptions,
 ): AsyncGenerator<Event, void, undefined> {
   const cursor = new Cursor(source);
-  const patience = new Patience(transport);
+  const patience = new Patience(transport.retries());
   for (;;) {
     const resumed = cursor.commandId !== undefined;
     patience.attempt();
@@ -67,7 +79,7 @@ async function* open(
   cursor: Cursor,
   { follow, signal }: FollowOptions,
 ): AsyncGenerator<Event, void, undefined> {
-  const { commandId, offset } = cursor;
+  const { commandId } = cursor;
   const responses =
     commandId === undefined
       ? transport.stream(CommandServiceService.run, (source as { run: RunCommandRequest }).run, {
@@ -76,14 +88,7 @@ async function* open(
         })
       : transport.stream(
           CommandServiceService.streamLogs,
-          {
-            commandId,
-            offset,
-            follow,
-            stream: LogStream.UNSPECIFIED,
-            tailBytes: 0,
-            tailLines: 0,
-          },
+          { commandId, follow, ...cursor.range() },
           { signal, bounded: "none" },
         );
   for await (const { event } of responses) {
@@ -94,10 +99,8 @@ async function* open(
 
 /** Tells the caller where to go on by hand. */
 function locate(error: CrowNestError, cursor: Cursor): CrowNestError {
-  if (cursor.commandId !== undefined) {
-    error.commandId = cursor.commandId;
-    error.logOffset = cursor.offset;
-  }
+  if (cursor.commandId !== undefined) error.commandId = cursor.commandId;
+  if (cursor.commandId !== undefined && cursor.offset !== null) error.logOffset = cursor.offset;
   return error;
 }
 
@@ -115,15 +118,31 @@ class HoleError extends Error {
   }
 }
 
+const STREAMS = { stdout: LogStream.STDOUT, stderr: LogStream.STDERR } as const;
+
 /** What was delivered so far, and what of an event is new. */
 class Cursor {
   commandId: string | undefined;
-  offset = 0;
+  /** The byte that comes next; null while only the service knows where the tail begins. */
+  offset: number | null = 0;
+  readonly #asked: LogRange = {};
+  #advanced = 0;
 
   constructor(source: FollowSource) {
     if ("run" in source) return;
     this.commandId = source.commandId;
-    this.offset = source.offset;
+    this.#asked = source;
+    this.offset = source.tailBytes || source.tailLines ? null : (source.offset ?? 0);
+  }
+
+  /** What to ask for, at first and after a break. */
+  range() {
+    const { stream, tailBytes = 0, tailLines = 0 } = this.#asked;
+    const begin =
+      this.offset === null
+        ? { offset: 0, tailBytes, tailLines }
+        : { offset: this.offset, tailBytes: 0, tailLines: 0 };
+    return { ...begin, stream: stream ? STREAMS[stream] : LogStream.UNSPECIFIED };
   }
 
   /** The part of an event that was not delivered yet, or null. */
@@ -155,11 +174,12 @@ class Cursor {
     }
   }
 
-  #advanced = 0;
-
   #advance(from: number, to: number): boolean {
-    if (from > this.offset) throw new HoleError(this.offset, from);
-    this.#advanced = to - this.offset;
+    const due = this.offset ?? from;
+    // Of one stream alone, what the other one wrote is left out.
+    const start = this.#asked.stream ? Math.max(due, from) : due;
+    if (from > start) throw new HoleError(start, from);
+    this.#advanced = to - start;
     if (this.#advanced <= 0) return false;
     this.offset = to;
     return true;
@@ -168,31 +188,22 @@ class Cursor {
 
 /** How long to go on trying. */
 class Patience {
-  #failures = 0;
-  #brokenSince: number | null = null;
   #attemptedAt = 0;
 
-  constructor(private readonly transport: Transport) {}
+  constructor(private readonly retries: Retries) {}
 
   attempt(): void {
-    this.#attemptedAt = Date.now();
+    this.#attemptedAt = performance.now();
   }
 
   progress(): void {
-    this.#failures = 0;
-    this.#brokenSince = null;
+    this.retries.reset();
   }
 
   /** Milliseconds to wait before the next attempt, or null to give up. */
   wait(error: CrowNestError, started: boolean): number | null {
-    const now = Date.now();
-    if (now - this.#attemptedAt > HEALTHY_MS) this.progress();
-    this.#brokenSince ??= now;
-    this.#failures++;
-    const { maxRetries, timeoutMs } = this.transport;
-    const wait = backoffMs(this.#failures, error.retryAfterMs);
-    if (!started) return isRetryable(error) && this.#failures <= maxRetries ? wait : null;
-    if (maxRetries === 0 || !isResumable(error)) return null;
-    return now + wait - this.#brokenSince <= timeoutMs ? wait : null;
+    if (performance.now() - this.#attemptedAt > HEALTHY_MS) this.progress();
+    if (!(started ? isResumable(error) : isRetryable(error))) return null;
+    return this.retries.next(error);
   }
 }

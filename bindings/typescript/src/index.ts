@@ -1,17 +1,15 @@
 // @crownest/sdk: CrowNest sandboxes from TypeScript.
 export { CrowNest, type CrowNestOptions } from "./client.js";
 export type { CreateSandboxOptions, ListSandboxesOptions, Sandboxes } from "./sandboxes.js";
-export { Sandbox } from "./sandbox.js";
+export { Sandbox, type SandboxChange } from "./sandbox.js";
+export type { KeepAlive, KeepAliveOptions } from "./keep_alive.js";
 export type { CommandResult, OutputOptions } from "./collector.js";
-export type {
-  Commands,
-  LogsOptions,
-  RunOptions,
-  SignalName,
-  StartOptions,
-  TerminalSize,
-} from "./commands.js";
-export type { CommandInput } from "./input.js";
+export type { Commands, CommandsById, RunOptions, StartOptions } from "./commands.js";
+export { CommandHandle, type LogsOptions, type TerminalSize, type WaitOptions } from "./command.js";
+export type { LogRange } from "./follow.js";
+export type { StdinData } from "./feeder.js";
+export type { WriteStdinOptions } from "./input.js";
+export type { SignalName } from "./signals.js";
 export type { Directory, FileData, Files, ReadOptions, WriteOptions } from "./files.js";
 export { PREVIEW_TOKEN_HEADER, type CreatePreviewOptions, type Previews } from "./previews.js";
 export type { Artifacts, CollectItem, DownloadOptions } from "./artifacts.js";

@@ -63,14 +63,9 @@ export class Previews {
   /** Closes a preview: from then on its URL is 404. Errors: NotFoundError `PREVIEW_NOT_FOUND`. */
   async delete(previewId: string, options: RequestOptions = {}): Promise<void> {
     let unanswered = false;
-    await this.#transport.retrying(options, async (deadline) => {
-      const rest = {
-        signal: options.signal,
-        timeoutMs: Math.max(1, deadline - Date.now()),
-        maxRetries: 0,
-      };
+    await this.#transport.retrying(options, async () => {
       try {
-        await this.#transport.unary(PreviewServiceService.delete, { previewId }, rest);
+        await this.#transport.unaryOnce(PreviewServiceService.delete, { previewId }, options);
       } catch (error) {
         // An attempt whose answer was lost may have closed it.
         if (error instanceof NotFoundError && unanswered) return;

@@ -1,8 +1,11 @@
 // A sandbox as an object to work with.
+import "./dispose.js";
 import { SandboxServiceService } from "./gen/crownest/v1/sandbox.js";
 import { Artifacts } from "./artifacts.js";
 import { Commands } from "./commands.js";
+import { PreconditionError } from "./errors.js";
 import { Files } from "./files.js";
+import { KeepAlive, type KeepAliveOptions } from "./keep_alive.js";
 import { Previews } from "./previews.js";
 import { durationFromSeconds } from "./time.js";
 import { newRequestId, type RequestOptions, type Transport } from "./transport.js";
@@ -14,8 +17,13 @@ import {
   type SandboxStats,
 } from "./types.js";
 
-// Node before 18.18 lacks the symbol that `await using` looks for.
-(Symbol as { asyncDispose?: symbol }).asyncDispose ??= Symbol("Symbol.asyncDispose");
+/** What `update` changes; what is left out stays. */
+export interface SandboxChange {
+  /** Seconds that it lives from now on, more than 0 and at most 86400. */
+  ttl?: number;
+  /** The labels that take the place of those it has. */
+  labels?: Record<string, string>;
+}
 
 /**
  * A sandbox, living or ended: an ended one still gives its commands, logs and artifacts.
@@ -57,8 +65,8 @@ export class Sandbox implements AsyncDisposable {
   }
 
   /**
-   * Stops every process of the sandbox where it is; its TTL goes on. Errors: NotFoundError
-   * `SANDBOX_NOT_FOUND`; PreconditionError `SANDBOX_NOT_RUNNING`.
+   * Stops every process of the sandbox where it is, until it is resumed; its TTL and its lease go
+   * on. Errors: NotFoundError `SANDBOX_NOT_FOUND`; PreconditionError `SANDBOX_NOT_RUNNING`.
    */
   async pause(options: RequestOptions = {}): Promise<SandboxInfo> {
     const { sandboxId } = this;
@@ -77,12 +85,9 @@ export class Sandbox implements AsyncDisposable {
     return this.#info;
   }
 
-  /**
-   * Changes how long the sandbox lives, in seconds from now, or replaces its labels; what is left
-   * out stays. Errors as `pause`, and InvalidArgumentError with the field.
-   */
+  /** Changes how long the sandbox lives, or its labels. Errors as `pause`, InvalidArgumentError. */
   async update(
-    change: { ttl?: number; labels?: Record<string, string> },
+    change: SandboxChange,
     options: RequestOptions & { requestId?: string } = {},
   ): Promise<SandboxInfo> {
     const request = {
@@ -107,6 +112,31 @@ export class Sandbox implements AsyncDisposable {
       options,
     );
     return required(leaseExpireTime, "the lease's expire_time");
+  }
+
+  /**
+   * Renews the sandbox's lease, which it must have been created with, until the returned object is
+   * stopped or disposed of:
+   *
+   *     using kept = sandbox.keepAlive();
+   *
+   * Throws PreconditionError `NO_LEASE`.
+   */
+  keepAlive(options: KeepAliveOptions = {}): KeepAlive {
+    const { leaseSeconds } = this.#info;
+    if (leaseSeconds === null) {
+      throw new PreconditionError("The sandbox was created without a lease.", {
+        code: "FAILED_PRECONDITION",
+        reason: "NO_LEASE",
+        remedy: "Create it with `lease`.",
+        admitted: "no",
+      });
+    }
+    return new KeepAlive(
+      (timeoutMs) => this.heartbeat({ timeoutMs, maxRetries: 0 }),
+      leaseSeconds,
+      options,
+    );
   }
 
   /** What the sandbox has used and uses now, and what keeps it alive. Errors as `pause`. */

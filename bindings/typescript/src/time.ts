@@ -40,10 +40,10 @@ export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
 }
 
 const BACKOFF_BASE_MS = 100;
-const BACKOFF_CAP_MS = 5000;
+const BACKOFF_CAP_MS = 2000;
 
 /**
- * How long to wait before attempt `failures + 1`: doubling from 100 ms to 5 s, the upper half of
+ * How long to wait before attempt `failures + 1`: doubling from 100 ms to 2 s, the upper half of
  * it random so that many clients do not come back at once, and never less than the service asked for.
  */
 export function backoffMs(failures: number, retryAfterMs = 0): number {

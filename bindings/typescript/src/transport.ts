@@ -6,7 +6,6 @@ import {
   type ChannelOptions,
   type ClientReadableStream,
   type MethodDefinition,
-  type ServiceError,
 } from "@grpc/grpc-js";
 import { randomUUID } from "node:crypto";
 import {
@@ -14,9 +13,11 @@ import {
   fromServiceError,
   InvalidArgumentError,
   isRetryable,
+  isServiceError,
   makeError,
 } from "./errors.js";
-import { backoffMs, sleep } from "./time.js";
+import { Retries } from "./retries.js";
+import { sleep } from "./time.js";
 import { upload } from "./upload.js";
 import { VERSION } from "./version.js";
 import { Watchdog } from "./watchdog.js";
@@ -26,12 +27,14 @@ export interface RequestOptions {
   /** Gives the call up: it rejects with a CancelledError whose `cause` is the signal's reason. */
   signal?: AbortSignal;
   /**
-   * The request's deadline in milliseconds, retries included; the client's own by default. For
-   * calls that carry a file it bounds each wait for the service instead of the whole transfer.
+   * How long one try may take, in milliseconds; the client's own by default. For calls that carry a
+   * file it bounds each wait for the service instead of the whole transfer.
    */
   timeoutMs?: number;
-  /** How often to try again; the client's own by default. */
+  /** How often to try again at most; the client's own by default. */
   maxRetries?: number;
+  /** How long to go on trying, in milliseconds; the client's own by default. */
+  retryWindowMs?: number;
 }
 
 export interface TransportConfig {
@@ -39,6 +42,8 @@ export interface TransportConfig {
   apiKey?: string;
   timeoutMs: number;
   maxRetries: number;
+  /** Unset: long for a service that has answered before, short for one that never did. */
+  retryWindowMs?: number;
 }
 
 type Method<Q, R> = MethodDefinition<Q, R>;
@@ -55,12 +60,17 @@ const CHANNEL_OPTIONS: ChannelOptions = {
   // The largest answer is a directory of 10,000 names.
   "grpc.max_receive_message_length": 16 * 1024 * 1024,
   "grpc.initial_reconnect_backoff_ms": 100,
-  "grpc.max_reconnect_backoff_ms": 5000,
+  "grpc.max_reconnect_backoff_ms": 2000,
   // gRPC C core takes pings on a silent connection every 5 minutes; more often is answered with
   // GOAWAY. This finds the peers that vanished without a word while a command is silent.
   "grpc.keepalive_time_ms": 330_000,
   "grpc.keepalive_timeout_ms": 20_000,
 };
+
+/** A service that was there comes back: this is longer than a restart takes. */
+const RETRY_WINDOW_MS = 60_000;
+/** One that never answered is more likely not there at all, and a wrong url should show soon. */
+const FIRST_CONTACT_MS = 5000;
 
 /** A random id under which the service does a request once however often it is sent. */
 export function newRequestId(): string {
@@ -69,14 +79,17 @@ export function newRequestId(): string {
 
 export class Transport {
   readonly timeoutMs: number;
-  readonly maxRetries: number;
+  readonly #config: TransportConfig;
   readonly #client: Client;
   readonly #metadata = new Metadata();
+  /** Of the calls that are under way: grpc-js lets them go on when it is closed. */
+  readonly #cancels = new Set<() => void>();
   #closed = false;
+  #reached = false;
 
   constructor(config: TransportConfig) {
     this.timeoutMs = config.timeoutMs;
-    this.maxRetries = config.maxRetries;
+    this.#config = config;
     const { address, tls } = parseUrl(config.url);
     this.#client = new Client(
       address,
@@ -88,6 +101,7 @@ export class Transport {
 
   close(): void {
     this.#closed = true;
+    for (const cancel of this.#cancels) cancel();
     this.#client.close();
   }
 
@@ -101,31 +115,36 @@ export class Transport {
     });
   }
 
-  /** Calls a unary method, again while that may help and the deadline allows it. */
+  /** Calls a unary method, again while that may help and is within the limits. */
   unary<Q, R>(method: Method<Q, R>, request: Q, options: RequestOptions = {}): Promise<R> {
-    return this.retrying(options, (deadline) =>
-      this.#unaryOnce(method, request, deadline, options.signal),
-    );
+    return this.retrying(options, () => this.unaryOnce(method, request, options));
   }
 
-  /** Runs `attempt` until it succeeds, fails for good, or retries and deadline are used up. */
-  async retrying<T>(
-    options: RequestOptions,
-    attempt: (deadline: number, tries: number) => Promise<T>,
-  ): Promise<T> {
-    const deadline = Date.now() + (options.timeoutMs ?? this.timeoutMs);
-    const maxRetries = options.maxRetries ?? this.maxRetries;
+  /** Runs `attempt` until it succeeds, fails for good, or the retries are used up. */
+  async retrying<T>(options: RequestOptions, attempt: (tries: number) => Promise<T>): Promise<T> {
+    const retries = this.retries(options);
     for (let tries = 1; ; tries++) {
       if (options.signal?.aborted) throw abortError(options.signal);
       try {
-        return await attempt(deadline, tries);
+        return await attempt(tries);
       } catch (error) {
-        if (!isRetryable(error) || tries > maxRetries) throw error;
-        const wait = backoffMs(tries, error.retryAfterMs);
-        if (Date.now() + wait >= deadline) throw error;
+        const wait = isRetryable(error) ? retries.next(error) : null;
+        if (wait === null) throw error;
         await this.pause(wait, options.signal);
       }
     }
+  }
+
+  /** The limits of one call or stream. */
+  retries(options: Pick<RequestOptions, "maxRetries" | "retryWindowMs"> = {}): Retries {
+    const { maxRetries, retryWindowMs } = this.#config;
+    return new Retries({
+      maxRetries: options.maxRetries ?? maxRetries,
+      windowMs: () =>
+        options.retryWindowMs ??
+        retryWindowMs ??
+        (this.#reached ? RETRY_WINDOW_MS : FIRST_CONTACT_MS),
+    });
   }
 
   /** Waits between attempts; an abort ends it with a CancelledError. */
@@ -135,13 +154,14 @@ export class Transport {
     });
   }
 
-  #unaryOnce<Q, R>(
+  /** Calls a unary method once. */
+  unaryOnce<Q, R>(
     method: Method<Q, R>,
     request: Q,
-    deadline: number,
-    signal?: AbortSignal,
+    { signal, timeoutMs = this.timeoutMs }: Pick<RequestOptions, "signal" | "timeoutMs">,
   ): Promise<R> {
     return new Promise((resolve, reject) => {
+      if (signal?.aborted) throw abortError(signal);
       const onAbort = () => call.cancel();
       const call = this.#open().makeUnaryRequest(
         method.path,
@@ -149,14 +169,17 @@ export class Transport {
         method.responseDeserialize,
         request,
         this.#metadata,
-        { deadline },
+        { deadline: Date.now() + timeoutMs },
         (error, response) => {
           signal?.removeEventListener("abort", onAbort);
+          this.#cancels.delete(onAbort);
+          this.#reached ||= error === null;
           if (error === null) resolve(response as R);
           else reject(signal?.aborted ? abortError(signal) : fromServiceError(error));
         },
       );
       signal?.addEventListener("abort", onAbort, { once: true });
+      this.#cancels.add(onAbort);
     });
   }
 
@@ -180,6 +203,7 @@ export class Transport {
     const watchdog = new Watchdog(options.timeoutMs ?? this.timeoutMs, () => call.cancel());
     const onAbort = () => call.cancel();
     signal?.addEventListener("abort", onAbort, { once: true });
+    this.#cancels.add(onAbort);
     try {
       const messages = call[Symbol.asyncIterator]();
       for (let count = 0; ; count++) {
@@ -188,6 +212,7 @@ export class Transport {
         const { done, value } = await messages.next();
         watchdog.disarm();
         if (done) return;
+        this.#reached = true;
         yield value as R;
       }
     } catch (error) {
@@ -197,6 +222,7 @@ export class Transport {
     } finally {
       watchdog.disarm();
       signal?.removeEventListener("abort", onAbort);
+      this.#cancels.delete(onAbort);
       call.cancel();
     }
   }
@@ -221,14 +247,6 @@ export class Transport {
       timeoutMs,
     });
   }
-}
-
-function isServiceError(error: unknown): error is ServiceError {
-  return (
-    error instanceof Error &&
-    typeof (error as Partial<ServiceError>).code === "number" &&
-    "metadata" in error
-  );
 }
 
 /** Where a url points: `http://host:port`, `https://host[:port]` or `unix:/path`. */

@@ -21,13 +21,7 @@ export type EndCause = Open<
 >;
 /** Why a command ended. */
 export type ExitCause = Open<
-  | "EXITED"
-  | "SIGNALED"
-  | "TIMEOUT"
-  | "CANCELLED"
-  | "SANDBOX_ENDED"
-  | "HOST_LOST"
-  | "OUT_OF_MEMORY"
+  "EXITED" | "SIGNALED" | "TIMEOUT" | "CANCELLED" | "SANDBOX_ENDED" | "HOST_LOST" | "OUT_OF_MEMORY"
 >;
 export type FileType = Open<"REGULAR" | "DIRECTORY" | "SYMLINK" | "OTHER">;
 

@@ -62,7 +62,13 @@ test("options are checked, and come from the environment when they are not given
     new CrowNest().close();
     process.env.CROWNEST_URL = "nonsense";
     assert.throws(() => new CrowNest(), InvalidArgumentError);
-    for (const wrong of [{ timeoutMs: 0 }, { timeoutMs: NaN }, { maxRetries: -1 }]) {
+    for (const wrong of [
+      { timeoutMs: 0 },
+      { timeoutMs: NaN },
+      { timeoutMs: Infinity },
+      { maxRetries: -1 },
+      { retryWindowMs: NaN },
+    ]) {
       assert.throws(() => new CrowNest({ url: "http://x", ...wrong }), InvalidArgumentError);
     }
   } finally {
@@ -116,7 +122,7 @@ test("a command becomes the request that the contract asks for", async (t) => {
     collect: ["*.log", { path: "a", name: "b" }],
     collectWhen: "always",
   });
-  const command = await commands.start(["ls", "-l"]);
+  const { info: command } = await commands.start(["ls", "-l"]);
   assert.deepEqual(specs[0], {
     sandboxId: "sbx_1",
     argv: [],
@@ -169,7 +175,7 @@ test("how a command ended: by a signal, by its timeout, not at all", async (t) =
   const { commands } = await fake.client.sandboxes.get("sbx_1");
   const seen = [];
   while (ends.length > 0) {
-    const { exitCause, exitCode, signal } = await commands.get("cmd_1");
+    const { exitCause, exitCode, signal } = (await commands.get("cmd_1")).info;
     seen.push([exitCause, exitCode, signal]);
   }
   assert.deepEqual(seen, [
@@ -246,6 +252,16 @@ test("await using kills the sandbox at the end of the block, also when it is lef
   assert.deepEqual(killed, ["sbx_1"]);
   assert.equal(kept?.info.state, "KILLED");
   assert.equal(kept?.info.endCause, "KILLED");
+});
+
+test("closing a client ends what is under way", async (t) => {
+  const fake = await startFake({ command: { streamLogs: () => {}, cancel: () => {} } });
+  t.after(() => fake.stop());
+  const closed = { code: "FAILED_PRECONDITION", reason: "CLIENT_CLOSED" };
+  const reading = fake.client.commands.logs("cmd_1", { follow: true }).next();
+  const cancelling = fake.client.commands.cancel("cmd_1");
+  fake.client.close();
+  await Promise.all([assert.rejects(reading, closed), assert.rejects(cancelling, closed)]);
 });
 
 test("a closed client refuses what is asked of it", async (t) => {

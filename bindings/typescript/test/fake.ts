@@ -161,7 +161,12 @@ export function exited(change: Partial<Command> = {}): CommandEvent {
   const command = commandMessage({
     endTime: NOW,
     exitCause: ExitCause.EXITED,
-    usage: { wall: { seconds: 1, nanos: 500_000_000 }, cpuUsec: 7, maxRssBytes: 8, memoryPeakBytes: 9 },
+    usage: {
+      wall: { seconds: 1, nanos: 500_000_000 },
+      cpuUsec: 7,
+      maxRssBytes: 8,
+      memoryPeakBytes: 9,
+    },
     ...change,
   });
   return {

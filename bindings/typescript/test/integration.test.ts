@@ -1,9 +1,8 @@
 // The SDK against a real service, when CROWNEST_URL and CROWNEST_API_KEY name one.
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { readFileSync } from "node:fs";
 import { connect as dial, createServer, type AddressInfo, type Socket } from "node:net";
-import { test, type TestContext } from "node:test";
+import { test } from "node:test";
 import {
   CancelledError,
   CrowNest,
@@ -11,21 +10,8 @@ import {
   NotFoundError,
   PreconditionError,
   type CrowNestError,
-  type Sandbox,
 } from "@crownest/sdk";
-
-const missing = ["CROWNEST_URL", "CROWNEST_API_KEY"].filter((name) => !process.env[name]);
-const options = {
-  skip: missing.length > 0 && `needs a running service: ${missing.join(" and ")} not set`,
-  timeout: 60_000,
-};
-
-/** A client that is closed when the test, with all that it disposes of, is over. */
-function connect(t: TestContext): CrowNest {
-  const client = new CrowNest();
-  t.after(() => client.close());
-  return client;
-}
+import { connect, needsService as options } from "./service.js";
 
 test(
   "create, write, run with streaming, collect, kill, and read all of it again",
@@ -87,7 +73,7 @@ test(
     const again = await client.sandboxes.get(sandbox.sandboxId);
     assert.equal(again.info.endCause, "KILLED");
     assert.equal(
-      (await again.commands.get(result.commandId)).logBytes,
+      (await again.commands.get(result.commandId)).info.logBytes,
       Buffer.byteLength("ünï\nme\noops\n"),
     );
   },
@@ -191,7 +177,7 @@ test("aborting a run cancels the command", options, async (t) => {
     (error) => error,
   );
   assert.ok(error instanceof CancelledError);
-  assert.equal((await sandbox.commands.get(error.commandId ?? "")).exitCause, "CANCELLED");
+  assert.equal((await sandbox.commands.get(error.commandId ?? "")).info.exitCause, "CANCELLED");
 });
 
 test("the same request id creates one sandbox and runs one command", options, async (t) => {
@@ -226,154 +212,3 @@ test("errors carry reason and field", options, async (t) => {
   await sandbox.kill();
   await assert.rejects(sandbox.commands.run("true"), PreconditionError);
 });
-
-/** What a command on a terminal has drawn so far; `until` waits for a text behind what it found last. */
-class Screen {
-  #text = "";
-  #at = 0;
-  #ended = false;
-  #changed = () => {};
-  readonly #done: Promise<void>;
-
-  constructor(sandbox: Sandbox, commandId: string) {
-    this.#done = this.#follow(sandbox, commandId);
-  }
-
-  async #follow(sandbox: Sandbox, commandId: string): Promise<void> {
-    for await (const event of sandbox.commands.logs(commandId, { follow: true })) {
-      if (event.type === "output") this.#text += event.data.toString("latin1");
-      this.#changed();
-    }
-    this.#ended = true;
-    this.#changed();
-  }
-
-  async until(text: string): Promise<void> {
-    for (;;) {
-      const found = this.#text.indexOf(text, this.#at);
-      if (found >= 0) {
-        this.#at = found + text.length;
-        return;
-      }
-      assert.ok(!this.#ended, `the command ended without ${JSON.stringify(text)}`);
-      await new Promise<void>((resolve) => (this.#changed = resolve));
-    }
-  }
-
-  end(): Promise<void> {
-    return this.#done;
-  }
-}
-
-test("less shows as much as its terminal holds, and takes keys", options, async (t) => {
-  const client = connect(t);
-  await using sandbox = await client.sandboxes.create({ template: "base" });
-  const { commandId } = await sandbox.commands.start("seq -f 'line-%g;' 1 500 > f; exec less f", {
-    terminal: { rows: 10, columns: 40 },
-    stdin: true,
-  });
-  const screen = new Screen(sandbox, commandId);
-  const keys = sandbox.commands.input(commandId);
-  await screen.until("line-9;");
-  // It waits for keys from here on.
-  await screen.until("\u001b[K");
-  await sandbox.commands.resize(commandId, { rows: 30, columns: 40 });
-  await screen.until("line-29;");
-  await screen.until("\u001b[K");
-  await keys.write("G");
-  await screen.until("line-500;");
-  await screen.until("\u001b[K");
-  await keys.write("q");
-  await screen.end();
-  assert.equal((await sandbox.commands.get(commandId)).exitCode, 0);
-  await assert.rejects(keys.write("q"), { reason: "COMMAND_NOT_RUNNING" });
-});
-
-test("top draws again for every size, and ends on q", options, async (t) => {
-  const client = connect(t);
-  await using sandbox = await client.sandboxes.create({ template: "base" });
-  const { commandId } = await sandbox.commands.start("top -d 60", {
-    terminal: { rows: 24, columns: 80 },
-    stdin: true,
-  });
-  const screen = new Screen(sandbox, commandId);
-  for (const rows of [40, 12]) {
-    await screen.until("COMMAND");
-    await sandbox.commands.resize(commandId, { rows, columns: 100 });
-  }
-  await screen.until("COMMAND");
-  await sandbox.commands.input(commandId).write("q");
-  await screen.end();
-  assert.equal((await sandbox.commands.get(commandId)).exitCode, 0);
-});
-
-test("input is taken whole and once, signals arrive", options, async (t) => {
-  const client = connect(t);
-  await using sandbox = await client.sandboxes.create({ template: "base" });
-  const data = Buffer.alloc(3_000_000, "0123456789abcde\n");
-  const { commandId } = await sandbox.commands.start("exec sha256sum", { stdin: true });
-  const input = sandbox.commands.input(commandId);
-  await input.write(data);
-  await sandbox.commands.input(commandId).write(data.subarray(0, 1000));
-  await input.end();
-  const digest = createHash("sha256").update(data).digest("hex");
-  assert.equal((await sandbox.commands.wait(commandId)).stdout, `${digest}  -\n`);
-
-  const sleeper = await sandbox.commands.start("exec sleep 100");
-  await sandbox.commands.signal(sleeper.commandId, "SIGUSR1");
-  assert.equal((await sandbox.commands.wait(sleeper.commandId)).signal, 10);
-  await assert.rejects(sandbox.commands.signal(sleeper.commandId, 99), {
-    reason: "SIGNAL_INVALID",
-  });
-});
-
-test("a sandbox is paused, resumed, kept alive, and says why it lives", options, async (t) => {
-  const client = connect(t);
-  await using parent = await client.sandboxes.create({ template: "base", lease: 60 });
-  await using child = await client.sandboxes.create({
-    template: "base",
-    parentSandboxId: parent.sandboxId,
-    resources: { maxOpenFiles: 128 },
-  });
-  assert.equal(parent.info.leaseSeconds, 60);
-  assert.equal(child.info.resources.maxOpenFiles, 128);
-  assert.equal((await child.commands.run("ulimit -n")).stdout, "128\n");
-  assert.equal((await parent.pause()).state, "PAUSED");
-  assert.equal((await parent.resume()).state, "RUNNING");
-  assert.ok((await parent.heartbeat()) > new Date());
-  await assert.rejects(child.heartbeat(), { reason: "NO_LEASE" });
-  const { expireTime } = await parent.update({ ttl: 1000, labels: { a: "b" } });
-  assert.ok(expireTime.getTime() > Date.now() + 900_000);
-  assert.deepEqual(parent.info.labels, { a: "b" });
-  const stats = await parent.stats();
-  assert.ok(stats.processes > 0 && stats.keptBy.length > 0);
-  await parent.kill();
-  while ((await child.refresh()).endCause === null) await new Promise((r) => setTimeout(r, 50));
-  assert.equal(child.info.endCause, "PARENT");
-});
-
-for (const daemons of [["crownestd"], ["sandboxd"], ["crownestd", "sandboxd"]]) {
-  const runDir = process.env.CROWNEST_RUN_DIR;
-  const skip = options.skip || (!runDir && "needs CROWNEST_RUN_DIR, where the daemons' pids are");
-  test(`a run goes on while ${daemons.join(" and ")} die`, { ...options, skip }, async (t) => {
-    const client = connect(t);
-    await using sandbox = await client.sandboxes.create({ template: "base" });
-    let killed = false;
-    const result = await sandbox.commands.run(
-      "i=0; while [ $i -lt 40 ]; do echo $i; i=$((i+1)); sleep 0.05; done; exit 7",
-      {
-        onStdout: (data) => {
-          if (killed || !data.includes("10")) return;
-          killed = true;
-          for (const name of daemons)
-            process.kill(Number(readFileSync(`${runDir}/${name}.pid`, "utf8")), "SIGKILL");
-        },
-      },
-    );
-    assert.ok(killed);
-    assert.equal(result.exitCode, 7);
-    assert.equal(result.stdout, Array.from({ length: 40 }, (_, i) => `${i}\n`).join(""));
-    assert.equal((await sandbox.refresh()).state, "RUNNING");
-    assert.equal((await sandbox.commands.run("echo again")).stdout, "again\n");
-  });
-}

@@ -197,7 +197,7 @@ test("a service that stays away ends run with where to go on, and wait goes on t
             : send(call, [...frames(call.request.offset, TEXT.length), exited()]),
       },
     },
-    { timeoutMs: 400 },
+    { retryWindowMs: 400 },
   );
   t.after(() => fake.stop());
   const { commands } = await fake.client.sandboxes.get("sbx_1");

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { status } from "@grpc/grpc-js";
-import { DeadlineError, InvalidArgumentError, UnavailableError } from "@crownest/sdk";
+import { CrowNest, DeadlineError, InvalidArgumentError, UnavailableError } from "@crownest/sdk";
 import { backoffMs } from "#lib/time.js";
 import {
   artifactMessage,
@@ -89,13 +89,49 @@ test("UNAVAILABLE that is marked as not retryable is not tried again, nor are ot
   assert.equal(invalid.ids.length, 1);
 });
 
-test("RetryInfo is obeyed, and not waited for beyond the deadline", async (t) => {
+test("retries end with their window, which opens at the first failure", async (t) => {
+  const { ids, handler } = flaky(99, {});
+  const fake = await startFake({ sandbox: { get: handler } }, { retryWindowMs: 250 });
+  t.after(() => fake.stop());
+  await assert.rejects(fake.client.sandboxes.get("sbx_1"), UnavailableError);
+  assert.ok(ids.length >= 2 && ids.length <= 4, `${ids.length} tries`);
+  await assert.rejects(fake.client.sandboxes.get("sbx_1", { retryWindowMs: 0 }), UnavailableError);
+  assert.ok(ids.length <= 5, "with a window of 0 there is one try");
+});
+
+test("a service that never answered is given up sooner than one that did", async (t) => {
+  const client = new CrowNest({ url: "http://127.0.0.1:1", apiKey: "cnk_x" });
+  t.after(() => client.close());
+  const began = performance.now();
+  await assert.rejects(client.whoami(), UnavailableError);
+  assert.ok(performance.now() - began < 20_000);
+});
+
+test("a service that went away and came back is none the wiser", async (t) => {
+  const create = flaky(0, { sandbox: sandboxMessage() });
+  const handlers = {
+    key: { whoAmI: (_: unknown, reply: any) => reply(null, { projectId: "prj_1" }) },
+    sandbox: { create: create.handler },
+  };
+  const fake = await startFake(handlers);
+  t.after(() => fake.stop());
+  await fake.client.whoami();
+  fake.server.forceShutdown();
+  const creating = fake.client.sandboxes.create();
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  const second = await startFake(handlers, {}, fake.url.replace("http://", ""));
+  t.after(() => second.stop());
+  await creating;
+  assertSameId(create.ids, 1);
+});
+
+test("RetryInfo is obeyed, and not waited for beyond the window", async (t) => {
   const soon = flaky(
     1,
     { sandbox: sandboxMessage() },
     rpcError(status.UNAVAILABLE, "wait", {}, { retryMs: 400 }),
   );
-  const late = flaky(1, {}, rpcError(status.UNAVAILABLE, "wait", {}, { retryMs: 60_000 }));
+  const late = flaky(1, {}, rpcError(status.UNAVAILABLE, "wait", {}, { retryMs: 90_000 }));
   const fake = await startFake({ sandbox: { get: soon.handler, kill: late.handler } });
   t.after(() => fake.stop());
   let began = performance.now();
@@ -142,13 +178,13 @@ test("a preview whose delete was answered into a broken connection counts as del
   await assert.rejects(previews.delete("prv_2"), { reason: "PREVIEW_NOT_FOUND" });
 });
 
-test("waits double up to 5 s, are spread, and never undercut the service's wish", () => {
+test("waits double up to 2 s, are spread, and never undercut the service's wish", () => {
   for (const [failures, ceiling] of [
     [1, 100],
     [2, 200],
     [3, 400],
-    [9, 5000],
-    [50, 5000],
+    [9, 2000],
+    [50, 2000],
   ] as const) {
     const waits = Array.from({ length: 200 }, () => backoffMs(failures));
     assert.ok(Math.min(...waits) >= ceiling / 2 && Math.max(...waits) <= ceiling);

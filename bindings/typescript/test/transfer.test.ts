@@ -45,6 +45,10 @@ async function uploads(fail: () => object | null = () => null) {
   return { fake, seen, files: (await fake.client.sandboxes.get("sbx_1")).files };
 }
 
+async function* stream(...parts: string[]) {
+  for (const part of parts) yield Buffer.from(part);
+}
+
 test("text, bytes, streams and nothing are written whole", async (t) => {
   const { fake, seen, files } = await uploads();
   t.after(() => fake.stop());
@@ -82,14 +86,118 @@ test("a write is sent again after a break, but a stream only once", async (t) =>
   await files.write("a", "x");
   assert.equal(seen.length, 1);
   failures = 1;
-  await assert.rejects(
-    files.write(
-      "a",
-      (async function* () {
-        yield Buffer.from("x");
-      })(),
-    ),
-    { code: "UNAVAILABLE" },
+  await assert.rejects(files.write("a", stream("x")), { code: "UNAVAILABLE" });
+});
+
+/** A service whose uploads are cut off, and go on where they ended; `cuts`: after so many bytes. */
+async function resumableUploads(cuts: number[]) {
+  const seen: { uploadId: string; offset: number }[] = [];
+  const files = new Map<string, Buffer>();
+  const parts = new Map<string, Buffer>();
+  const fake = await startFake({
+    sandbox,
+    file: {
+      getUpload: ({ request }: any, reply: any) => {
+        const part = parts.get(request.uploadId);
+        if (part) return reply(null, { offset: part.length });
+        reply(rpcError(status.NOT_FOUND, "nothing of it", { reason: "UPLOAD_NOT_FOUND" }));
+      },
+      write: (call: any, reply: any) => {
+        let open: any;
+        let bytes: Buffer = Buffer.alloc(0);
+        const cut = cuts.shift() ?? Infinity;
+        let over = false;
+        call.on("data", ({ part }: any) => {
+          if (over) return;
+          if (part.$case === "open") {
+            open = part.value;
+            seen.push({ uploadId: open.uploadId, offset: open.offset });
+            const before = parts.get(open.uploadId) ?? Buffer.alloc(0);
+            bytes = before.subarray(0, open.offset);
+            over = before.length !== open.offset && open.offset > 0;
+            if (over) {
+              return reply(rpcError(status.OUT_OF_RANGE, "more", { reason: "UPLOAD_OFFSET" }));
+            }
+          } else bytes = Buffer.concat([bytes, part.value]);
+          parts.set(open.uploadId, bytes);
+          if (bytes.length < cut) return;
+          over = true;
+          reply(unavailable());
+        });
+        call.on("end", () => {
+          if (over) return;
+          assert.equal(bytes.length, open.TotalBytes.value);
+          parts.delete(open.uploadId);
+          files.set(open.path, bytes);
+          reply(null, { sizeBytes: bytes.length });
+        });
+      },
+    },
+  });
+  const own = (await fake.client.sandboxes.get("sbx_1")).files;
+  return { fake, seen, written: files, parts, files: own };
+}
+
+const LARGE = Buffer.from(Array.from({ length: 500_000 }, (_, i) => `${i}\n`).join(""));
+
+test("a large write goes on where it was cut off, a small one begins again", async (t) => {
+  const { fake, seen, written, files } = await resumableUploads([1_000_000, 2_000_000, Infinity, 5]);
+  t.after(() => fake.stop());
+  assert.deepEqual(await files.write("a", LARGE), { sizeBytes: LARGE.length });
+  assert.deepEqual(written.get("a"), LARGE);
+  assert.deepEqual(
+    seen.map(({ offset }) => offset > 0),
+    [false, true, true],
+  );
+  assert.equal(new Set(seen.map(({ uploadId }) => uploadId)).size, 1);
+  assert.ok((seen[2]?.offset ?? 0) >= 2_000_000);
+  await files.write("b", "small enough");
+  assert.deepEqual(seen.slice(3), [
+    { uploadId: "", offset: 0 },
+    { uploadId: "", offset: 0 },
+  ]);
+});
+
+test("a write with an id is gone on with by another call", async (t) => {
+  const { fake, seen, written, parts, files } = await resumableUploads([1_000_000]);
+  t.after(() => fake.stop());
+  await assert.rejects(files.write("a", LARGE, { uploadId: "mine", maxRetries: 0 }), {
+    code: "UNAVAILABLE",
+  });
+  assert.equal(written.size, 0);
+  await files.write("a", LARGE, { uploadId: "mine" });
+  assert.deepEqual(written.get("a"), LARGE);
+  assert.deepEqual(
+    seen.map(({ uploadId, offset }) => [uploadId, offset >= 1_000_000]),
+    [
+      ["mine", false],
+      ["mine", true],
+    ],
+  );
+  // What is longer than the data is not a part of it.
+  parts.set("mine", Buffer.from("something else"));
+  await files.write("b", "short", { uploadId: "mine" });
+  assert.equal(written.get("b")?.toString(), "short");
+  await assert.rejects(files.write("c", stream("x"), { uploadId: "mine" }), { field: "uploadId" });
+});
+
+test("a write asks again when more of its last try came meanwhile", async (t) => {
+  const { fake, seen, written, parts, files } = await resumableUploads([]);
+  t.after(() => fake.stop());
+  parts.set("mine", LARGE.subarray(0, 10));
+  const { get } = parts;
+  parts.get = (id) => {
+    const part = get.call(parts, id);
+    // Between the question and the write.
+    parts.get = get;
+    parts.set(id, LARGE.subarray(0, 20));
+    return part;
+  };
+  await files.write("a", LARGE, { uploadId: "mine" });
+  assert.deepEqual(written.get("a"), LARGE);
+  assert.deepEqual(
+    seen.map(({ offset }) => offset),
+    [10, 20],
   );
 });
 
