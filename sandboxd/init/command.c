@@ -419,11 +419,16 @@ void command_ack(struct nest_message *message)
     (void)nest_send_error(&message->request, error);
 }
 
-/* Before its time only if it was killed: then nobody can hear the terminal any more. */
-static void on_relay_end(struct command *c)
+/*
+ * It ends well when the command has closed the terminal, as many programs do just before they exit:
+ * to hang up then would kill those. When it was killed nobody can hear the terminal any more.
+ */
+static void on_relay_end(struct command *c, int status)
 {
     c->relay = 0;
-    nest_close(&c->terminal);
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
+        nest_close(&c->terminal);
+    }
 }
 
 int command_on_reaped(pid_t pid, int status, const struct rusage *usage)
@@ -431,7 +436,7 @@ int command_on_reaped(pid_t pid, int status, const struct rusage *usage)
     for (size_t i = 0; i < used; i++) {
         struct command *c = &table[i];
         if (c->state != FREE && c->relay == pid) {
-            on_relay_end(c);
+            on_relay_end(c, status);
             return 1;
         }
         if (c->pid != pid || c->reaped || (c->state != STARTING && c->state != RUNNING)) {
