@@ -11,8 +11,8 @@
 #include "tools/cli/instance.h"
 #include "tools/cli/layout.h"
 
-/* Longer than `up` itself waits for its two daemons. */
-#define STOP_TIMEOUT_MS 120000
+/* Longer than `up` itself waits for its daemons. */
+#define STOP_TIMEOUT_MS 330000
 
 static int fail(const char *what, int error)
 {
@@ -23,19 +23,15 @@ static int fail(const char *what, int error)
 static int down(const char *run_dir)
 {
     pid_t pid;
-    pid_t still;
-    int result = instance_find(run_dir, &pid);
+    cleanup_fd int pidfd = -1;
+    int result = instance_open(run_dir, &pid, &pidfd);
 
-    if (result)
-        return fail(run_dir, -result);
-    if (!pid) {
+    if (result == -ENOENT) {
         fprintf(stderr, "crownest down: nothing runs in %s\n", run_dir);
         return EXIT_FAILED;
     }
-    cleanup_fd int pidfd = pidfd_open(pid, 0);
-    /* Asked again, the lock proves that the pid had not passed to another process meanwhile. */
-    if (pidfd < 0 || instance_find(run_dir, &still) || still != pid)
-        return fail("it is stopping already", pidfd < 0 ? errno : ESRCH);
+    if (result)
+        return fail(result == -ESRCH ? "it is stopping already" : run_dir, -result);
     if (pidfd_send_signal(pidfd, SIGTERM, NULL, 0))
         return fail("cannot stop it", errno);
     struct pollfd end = {.fd = pidfd, .events = POLLIN};

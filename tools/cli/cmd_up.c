@@ -6,24 +6,22 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "server/util/cleanup.h"
-#include "server/util/clock.h"
 #include "tools/cli/daemon.h"
 #include "tools/cli/flags.h"
 #include "tools/cli/instance.h"
 #include "tools/cli/layout.h"
+#include "tools/cli/supervise.h"
 
 #define READY_TIMEOUT_MS 60000
-/* The server drains its calls; sandboxd kills every sandbox. */
+/* The server drains its calls, and on its last run kills every sandbox, as sandboxd does. */
 #define SERVER_STOP_MS 40000
 #define SANDBOXD_STOP_MS 60000
-/* More deaths than this within this time are not an accident. */
-#define DEATHS_MAX 20
-#define DEATHS_MS 60000
 
 struct up_flags {
     const char *data;
@@ -34,18 +32,19 @@ struct up_flags {
     const char *bin_dir;
     const char *volume; /* NULL: none */
     const char *reserve_bytes;
+    uint64_t give_up_after; /* failures in a row */
     bool accept_data_loss;
     bool detach;
 };
 
+/* In the order in which they are started. */
+enum { SANDBOXD, SERVER, DAEMON_COUNT };
+
 struct up {
     const struct up_flags *flags;
     struct layout layout;
-    struct daemon sandboxd;
-    struct daemon server;
+    struct supervised daemons[DAEMON_COUNT];
     int signals;
-    unsigned deaths; /* of daemons, since then */
-    uint64_t deaths_since_ms;
 };
 
 static int fail(const struct err *err)
@@ -85,54 +84,56 @@ static int open_log(const struct up *up, const char *name, int *ret_fd, struct e
     return 0;
 }
 
-/* For people and scripts; nothing of ours trusts it. */
+/* For people and scripts: whole at any time, and there as long as the process serves. */
 static void write_pid(const struct up *up, const char *name, pid_t pid)
 {
     char path[LAYOUT_PATH_SIZE];
+    char new_path[LAYOUT_PATH_SIZE];
+    char file[64];
 
-    (void)layout_path(up->layout.run, name, path);
-    FILE *out = fopen(path, "we");
+    (void)snprintf(file, sizeof(file), "%s.pid", name);
+    (void)layout_path(up->layout.run, file, path);
+    if (!pid) {
+        (void)unlink(path);
+        return;
+    }
+    (void)snprintf(file, sizeof(file), ".%s.pid", name);
+    (void)layout_path(up->layout.run, file, new_path);
+    FILE *out = fopen(new_path, "we");
     if (!out)
         return;
     fprintf(out, "%d\n", (int)pid);
-    (void)fclose(out);
+    if (!fclose(out))
+        (void)rename(new_path, path);
 }
 
-static void remove_pids(const struct up *up)
+static void on_changed(void *context, const struct daemon *daemon)
 {
-    static const char *const names[] = {"up.pid", "sandboxd.pid", "crownestd.pid"};
-    char path[LAYOUT_PATH_SIZE];
-
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-        (void)unlink(layout_path(up->layout.run, names[i], path));
+    write_pid(context, daemon->name, daemon->pid);
 }
 
-static int start(struct up *up, struct daemon_spec *spec, const char *log_name,
-                 const char *pid_name, struct daemon *daemon, struct err *err)
+static int launch(struct up *up, struct daemon_spec *spec, struct daemon *ret_daemon,
+                  struct err *err)
 {
     char bin_dir[LAYOUT_PATH_SIZE];
     char path[LAYOUT_PATH_SIZE];
+    char log_name[64];
     int result = find_bin_dir(up->flags->bin_dir, bin_dir);
 
     if (result)
         return err_set(err, -result, "the directory of the daemons: %s", strerror(-result));
     spec->path = layout_path(bin_dir, spec->name, path);
+    (void)snprintf(log_name, sizeof(log_name), "%s.log", spec->name);
     cleanup_fd int log_fd = -1;
     result = open_log(up, log_name, &log_fd, err);
     spec->log_fd = log_fd;
-    if (!result)
-        result = daemon_start(spec, daemon, err);
-    if (!result)
-        result = daemon_await_ready(daemon, up->signals, READY_TIMEOUT_MS, err);
-    if (result)
-        return result;
-    write_pid(up, pid_name, daemon->pid);
-    fprintf(stderr, "crownest up: %s is ready (pid %d)\n", spec->name, (int)daemon->pid);
-    return 0;
+    return result ? result : daemon_start(spec, ret_daemon, err);
 }
 
-static int start_sandboxd(struct up *up, struct err *err)
+/* Ends sandboxes only when it is told to end: killed, it leaves them to the next one. */
+static int launch_sandboxd(void *context, struct daemon *ret_daemon, struct err *ret_err)
 {
+    struct up *up = context;
     char socket[LAYOUT_PATH_SIZE];
     char run_dir[LAYOUT_PATH_SIZE];
     char templates[LAYOUT_PATH_SIZE];
@@ -147,10 +148,15 @@ static int start_sandboxd(struct up *up, struct err *err)
                  "--kill-on-exit", "--ready-fd", "3", up->flags->volume ? "--volume" : NULL,
                  up->flags->volume},
     };
-    return start(up, &spec, "sandboxd.log", "sandboxd.pid", &up->sandboxd, err);
+    return launch(up, &spec, ret_daemon, ret_err);
 }
 
-static int start_server(struct up *up, struct err *err)
+/*
+ * listen NULL: for its last run, in which it takes over what is left and ends it when it is told to
+ * end; clients do not find it then. On all others it leaves sandboxes to the next one.
+ */
+static int launch_server_on(struct up *up, const char *listen, struct daemon *ret_daemon,
+                            struct err *err)
 {
     char data[LAYOUT_PATH_SIZE];
     char socket[LAYOUT_PATH_SIZE];
@@ -159,27 +165,106 @@ static int start_server(struct up *up, struct err *err)
 
     struct daemon_spec spec = {
         .name = "crownestd",
-        .args = {"crownestd", "--data", layout_path(up->layout.data, "server", data), "--listen",
-                 up->flags->listen, "--socket",
-                 layout_path(up->layout.run, "server/crownest.sock", socket), "--sandboxd",
+        .args = {"crownestd", "--data", layout_path(up->layout.data, "server", data), "--sandboxd",
                  layout_path(up->layout.run, "sandboxd.sock", sandboxd), "--templates",
                  layout_path(up->layout.data, "templates", templates), "--preview-domain",
                  up->flags->preview_domain, "--reserve-bytes", up->flags->reserve_bytes,
-                 "--kill-on-exit", "--ready-fd", "3",
-                 up->flags->accept_data_loss ? "--accept-data-loss" : NULL},
+                 "--ready-fd", "3", up->flags->accept_data_loss ? "--accept-data-loss" : NULL},
         .uid = up->layout.uid,
         .gid = up->layout.gid,
     };
-    return start(up, &spec, "crownestd.log", "crownestd.pid", &up->server, err);
+    const char *const serving[] = {"--listen", listen, "--socket",
+                                   layout_path(up->layout.run, "server/crownest.sock", socket)};
+    const char *const ending[] = {"--listen", "127.0.0.1:0", "--kill-on-exit", "--pool", "0"};
+    size_t count = 0;
+
+    while (spec.args[count])
+        count++;
+    if (listen)
+        memcpy(&spec.args[count], serving, sizeof(serving));
+    else
+        memcpy(&spec.args[count], ending, sizeof(ending));
+    return launch(up, &spec, ret_daemon, err);
 }
 
-/* The server first: it needs sandboxd to end what it has under way. */
-static bool stop_both(struct up *up)
+static int launch_server(void *context, struct daemon *ret_daemon, struct err *ret_err)
 {
-    bool clean = daemon_stop(&up->server, SERVER_STOP_MS);
+    struct up *up = context;
 
-    clean = daemon_stop(&up->sandboxd, SANDBOXD_STOP_MS) && clean;
-    remove_pids(up);
+    return launch_server_on(up, up->flags->listen, ret_daemon, ret_err);
+}
+
+/* signals: what may interrupt it; -1: nothing. */
+static int start(struct up *up, struct supervised *item, int signals, struct err *err)
+{
+    int result = item->launch(up, &item->daemon, err);
+
+    if (!result)
+        result = daemon_await_ready(&item->daemon, signals, (int)item->ready_ms, err);
+    if (result)
+        return result;
+    on_changed(up, &item->daemon);
+    fprintf(stderr, "crownest up: %s is ready (pid %d)\n", item->daemon.name,
+            (int)item->daemon.pid);
+    return 0;
+}
+
+static bool stop(struct up *up, struct supervised *item)
+{
+    const char *name = item->daemon.name;
+    bool clean = daemon_stop(&item->daemon, (int)item->stop_ms);
+
+    write_pid(up, name, 0);
+    return clean;
+}
+
+/*
+ * Ends every sandbox with a tombstone that says why. A server that runs would do for that, but none
+ * may run, and one that is to be restarted must not: so there is one which does nothing else.
+ */
+static int end_sandboxes(struct up *up, struct err *err)
+{
+    struct supervised *sandboxd = &up->daemons[SANDBOXD];
+    struct daemon server = DAEMON_NONE("crownestd");
+    int result = sandboxd->daemon.pid ? 0 : start(up, sandboxd, -1, err);
+
+    if (!result)
+        result = launch_server_on(up, NULL, &server, err);
+    if (!result)
+        result = daemon_await_ready(&server, -1, READY_TIMEOUT_MS, err);
+    if (!daemon_stop(&server, SERVER_STOP_MS) && !result)
+        result = err_set(err, ECHILD, "crownestd did not end sandboxes");
+    return result;
+}
+
+/* Told to end, sandboxd ends all jails. For one that dies instead, another takes them over. */
+static bool stop_sandboxd(struct up *up)
+{
+    struct supervised *sandboxd = &up->daemons[SANDBOXD];
+    struct err err = {.message = "sandboxd did not stop well"};
+
+    if (sandboxd->daemon.pid && stop(up, sandboxd))
+        return true;
+    if (!start(up, sandboxd, -1, &err) && stop(up, sandboxd))
+        return true;
+    (void)stop(up, sandboxd);
+    fprintf(stderr, "crownest up: %s; sandboxes may be left, until the next `up` and `down`\n",
+            err.message);
+    return false;
+}
+
+/* The server first: it needs sandboxd to end what it has under way. No jail outlives this. */
+static bool stop_all(struct up *up)
+{
+    struct err err = {0};
+    bool clean = stop(up, &up->daemons[SERVER]);
+    int result = end_sandboxes(up, &err);
+
+    if (result)
+        fprintf(stderr, "crownest up: %s; tombstones will not say that the service was stopped\n",
+                err.message);
+    clean = stop_sandboxd(up) && !result && clean;
+    write_pid(up, "up", 0);
     return clean;
 }
 
@@ -191,87 +276,21 @@ static int open_signals(void)
     (void)sigaddset(&set, SIGINT);
     (void)sigaddset(&set, SIGTERM);
     (void)sigaddset(&set, SIGHUP);
+    (void)sigaddset(&set, SIGUSR1);
     (void)sigprocmask(SIG_BLOCK, &set, NULL);
     return signalfd(-1, &set, SFD_CLOEXEC);
 }
 
-static bool report_death(struct daemon *daemon)
+/* Until a signal comes, or one of them cannot be kept running. */
+static int look_after(struct up *up)
 {
-    char how[64];
+    struct supervise_limits limits = supervise_defaults;
 
-    if (!daemon->pid || !daemon_reap(daemon, how, sizeof(how)))
-        return false;
-    fprintf(stderr, "crownest up: %s ended unexpectedly: %s\n", daemon->name, how);
-    return true;
-}
-
-static void await_change(const struct up *up, bool *ret_asked_to_stop)
-{
-    struct pollfd polls[3] = {{.fd = up->signals, .events = POLLIN},
-                              {.fd = up->sandboxd.pidfd, .events = POLLIN},
-                              {.fd = up->server.pidfd, .events = POLLIN}};
-
-    while (poll(polls, 3, -1) < 0)
-        continue;
-    *ret_asked_to_stop = polls[0].revents != 0;
-}
-
-/* Counts the daemons that died; false when it is no accident. */
-static bool count_deaths(struct up *up, unsigned deaths)
-{
-    uint64_t now = clock_monotonic_ms();
-
-    if (now - up->deaths_since_ms > DEATHS_MS) {
-        up->deaths_since_ms = now;
-        up->deaths = 0;
-    }
-    up->deaths += deaths;
-    return up->deaths <= DEATHS_MAX;
-}
-
-/*
- * Starts what died. The other one may die meanwhile, and with it the one that is just starting, so
- * that a start that fails is one more death.
- */
-static bool start_again(struct up *up)
-{
-    struct err err = {0};
-    struct pollfd signals = {.fd = up->signals, .events = POLLIN};
-    bool started = false;
-
-    while (!started && poll(&signals, 1, 0) == 0) {
-        bool sandboxd_died = report_death(&up->sandboxd);
-        bool server_died = report_death(&up->server);
-
-        if (!count_deaths(up, (unsigned)sandboxd_died + (unsigned)server_died))
-            return false;
-        started = (up->sandboxd.pid || !start_sandboxd(up, &err)) &&
-                  (up->server.pid || !start_server(up, &err));
-        if (!started) {
-            (void)fail(&err);
-            up->deaths++;
-        }
-    }
-    return true;
-}
-
-/*
- * Until a signal comes. A daemon that dies is started again, and takes over the sandboxes that the
- * one before it left.
- */
-static int supervise(struct up *up)
-{
-    bool good = true;
-    bool asked_to_stop = false;
-
-    while (good && !asked_to_stop) {
-        await_change(up, &asked_to_stop);
-        if (!asked_to_stop)
-            good = start_again(up);
-    }
-    bool clean = stop_both(up);
+    limits.failures_max = (unsigned)up->flags->give_up_after;
+    bool asked = supervise(up->daemons, DAEMON_COUNT, up->signals, &limits) == SUPERVISE_ASKED;
+    bool clean = stop_all(up);
     fprintf(stderr, "crownest up: stopped\n");
-    return clean && good ? EXIT_OK : EXIT_FAILED;
+    return asked && clean ? EXIT_OK : EXIT_FAILED;
 }
 
 /* Tells the process that waits in detach(), and lets go of its terminal. */
@@ -309,19 +328,21 @@ static int serve(struct up *up, int parent)
     int result = instance_lock(up->layout.run, &err);
     if (result)
         return fail(&err);
-    write_pid(up, "up.pid", getpid());
-    result = start_sandboxd(up, &err);
-    if (!result)
-        result = start_server(up, &err);
+    write_pid(up, "up", getpid());
+    for (size_t i = 0; !result && i < DAEMON_COUNT; i++)
+        result = start(up, &up->daemons[i], up->signals, &err);
     if (result) {
         (void)fail(&err);
         if (up->flags->detach)
             fprintf(stderr, "crownest up: see the logs in %s/log\n", up->layout.data);
-        (void)stop_both(up);
+        /* Without sandboxd nothing was taken over: what is left of an earlier `up` stays. */
+        if (up->daemons[SANDBOXD].daemon.pid)
+            (void)stop_all(up);
+        write_pid(up, "up", 0);
         return EXIT_FAILED;
     }
     announce(up, parent);
-    return supervise(up);
+    return look_after(up);
 }
 
 /* Serves in a child and returns when that is ready, or its exit code when it ended instead. */
@@ -357,6 +378,23 @@ static int detach(struct up *up)
     return EXIT_FAILED;
 }
 
+static void describe_daemons(struct up *up)
+{
+    up->daemons[SANDBOXD] = (struct supervised){.daemon = DAEMON_NONE("sandboxd"),
+                                                .launch = launch_sandboxd,
+                                                .changed = on_changed,
+                                                .context = up,
+                                                .ready_ms = READY_TIMEOUT_MS,
+                                                .stop_ms = SANDBOXD_STOP_MS};
+    up->daemons[SERVER] = (struct supervised){.daemon = DAEMON_NONE("crownestd"),
+                                              .launch = launch_server,
+                                              .changed = on_changed,
+                                              .context = up,
+                                              .ready_ms = READY_TIMEOUT_MS,
+                                              .stop_ms = SERVER_STOP_MS,
+                                              .restartable = true};
+}
+
 static int up_run(const struct command *command, int argc, char **argv)
 {
     struct up_flags values = {
@@ -366,6 +404,7 @@ static int up_run(const struct command *command, int argc, char **argv)
         .preview_domain = "localhost",
         .reserve_bytes = "0",
         .user = LAYOUT_DEFAULT_USER,
+        .give_up_after = supervise_defaults.failures_max,
     };
     const struct flag flags[] = {
         {"data", 0, FLAG_TEXT, &values.data, "DIR", "all state (" LAYOUT_DEFAULT_DATA ")", 0},
@@ -382,9 +421,11 @@ static int up_run(const struct command *command, int argc, char **argv)
          "of DIR's disk, kept for the database (2 % of it, 32 MiB to 256 MiB)", 0},
         {"accept-data-loss", 0, FLAG_SWITCH, &values.accept_data_loss, NULL,
          "start although the database is damaged, and keep the damaged one", 0},
+        {"give-up-after", 0, FLAG_NUMBER, &values.give_up_after, "N",
+         "how often in a row a daemon may fail (20)", UINT32_MAX},
         {"detach", 0, FLAG_SWITCH, &values.detach, NULL, "return when both are ready", 0},
     };
-    struct up up = {.flags = &values, .sandboxd = DAEMON_NONE, .server = DAEMON_NONE};
+    struct up up = {.flags = &values};
     struct err err = {0};
     char volume[PATH_MAX];
     int first;
@@ -406,6 +447,7 @@ static int up_run(const struct command *command, int argc, char **argv)
     if (layout_init(&up.layout, values.data, values.run_dir, &err) ||
         layout_find_user(&up.layout, values.user, &err) || layout_create(&up.layout, &err))
         return fail(&err);
+    describe_daemons(&up);
     return values.detach ? detach(&up) : serve(&up, -1);
 }
 
@@ -416,9 +458,12 @@ const struct command command_up = {
     .manual =
         "Stays in the foreground until SIGINT or SIGTERM, then stops the server, kills what runs\n"
         "in sandboxes and stops sandboxd. With --detach it returns when both are ready; their\n"
-        "output goes to DATA/log, their pids to RUN, and `crownest down` stops them. When one\n"
-        "daemon ends by itself, the other is stopped and the exit code is 1.\n"
-        "\n"
+        "output goes to DATA/log, their pids to RUN, and `crownest down` stops them.\n\n"
+        "A daemon that ends by itself is started again, at once and then after pauses that grow\n"
+        "to 10 seconds, and sandboxes go on meanwhile. One that fails too often in a row, each\n"
+        "time within 2 seconds of the start, is given up: then all is stopped as above, and the\n"
+        "exit code is 1. When this program is killed sandboxes go on, and the next `crownest up`\n"
+        "takes them over.\n\n"
         "What a sandbox writes is kept in memory and counts as such, unless --volume names a\n"
         "directory on a btrfs file system: then each sandbox has a subvolume below\n"
         "DIR/crownest with a qgroup as its limit, and the number of its files is bounded by\n"

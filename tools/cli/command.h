@@ -26,6 +26,7 @@ struct command {
 
 extern const struct command command_up;
 extern const struct command command_down;
+extern const struct command command_restart;
 extern const struct command command_doctor;
 extern const struct command command_projects_create;
 extern const struct command command_projects_update;

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/pidfd.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -35,8 +36,17 @@ static void die(const struct daemon_spec *spec, const char *what)
     _exit(127);
 }
 
+/* Last, since a change of user forgets it. */
+static void die_with(const struct daemon_spec *spec, pid_t parent)
+{
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL))
+        die(spec, "cannot be tied to its starter");
+    if (getppid() != parent)
+        _exit(127);
+}
+
 /* In the child, of a process with one thread: what fork left is safe to use. */
-static void become(const struct daemon_spec *spec, int binary, int ready)
+static void become(const struct daemon_spec *spec, int binary, int ready, pid_t parent)
 {
     static char path[] = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
     char *environment[] = {path, NULL};
@@ -65,6 +75,7 @@ static void become(const struct daemon_spec *spec, int binary, int ready)
     if (spec->uid && (setgroups(0, NULL) || setresgid(spec->gid, spec->gid, spec->gid) ||
                       setresuid(spec->uid, spec->uid, spec->uid)))
         die(spec, "cannot change to its user");
+    die_with(spec, parent);
     (void)execveat(binary, "", (char *const *)spec->args, environment, AT_EMPTY_PATH);
     die(spec, spec->path);
 }
@@ -80,11 +91,12 @@ int daemon_start(const struct daemon_spec *spec, struct daemon *ret_daemon, stru
         return err_set(ret_err, errno, "pipe: %s", strerror(errno));
     cleanup_fd int ready = pipe_fds[0];
     cleanup_fd int child_end = pipe_fds[1];
+    pid_t parent = getpid();
     pid_t pid = fork();
     if (pid < 0)
         return err_set(ret_err, errno, "fork: %s", strerror(errno));
     if (!pid)
-        become(spec, binary, child_end);
+        become(spec, binary, child_end, parent);
     int pidfd = pidfd_open(pid, 0);
     if (pidfd < 0) {
         int error = errno;
@@ -99,7 +111,7 @@ int daemon_start(const struct daemon_spec *spec, struct daemon *ret_daemon, stru
 }
 
 /* What the daemon wrote: 0 when it is "READY\n", else how it ended, for there was nothing else. */
-static int read_ready(struct daemon *daemon, struct err *err)
+int daemon_take_ready(struct daemon *daemon, struct err *ret_err)
 {
     char line[16] = {0};
     char how[64];
@@ -111,8 +123,8 @@ static int read_ready(struct daemon *daemon, struct err *err)
         return 0;
     struct pollfd end = {.fd = daemon->pidfd, .events = POLLIN};
     if (len == 0 && poll(&end, 1, 1000) == 1 && daemon_reap(daemon, how, sizeof(how)))
-        return err_set(err, ECHILD, "%s ended before it was ready: %s", daemon->name, how);
-    return err_set(err, ECHILD, "%s does not say that it is ready", daemon->name);
+        return err_set(ret_err, ECHILD, "%s ended before it was ready: %s", daemon->name, how);
+    return err_set(ret_err, ECHILD, "%s does not say that it is ready", daemon->name);
 }
 
 int daemon_await_ready(struct daemon *daemon, int signals, int timeout_ms, struct err *ret_err)
@@ -126,7 +138,7 @@ int daemon_await_ready(struct daemon *daemon, int signals, int timeout_ms, struc
                        timeout_ms / 1000);
     if (count < 0 || polls[1].revents)
         return err_set(ret_err, EINTR, "interrupted while %s was starting", daemon->name);
-    return read_ready(daemon, ret_err);
+    return daemon_take_ready(daemon, ret_err);
 }
 
 bool daemon_reap(struct daemon *daemon, char *ret_how, size_t size)

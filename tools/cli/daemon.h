@@ -29,12 +29,13 @@ struct daemon {
     int ready_fd; /* -1 when it was awaited */
 };
 
-#define DAEMON_NONE ((struct daemon){.pidfd = -1, .ready_fd = -1})
+#define DAEMON_NONE(its_name) ((struct daemon){.name = (its_name), .pidfd = -1, .ready_fd = -1})
 
 /*
  * Starts it. The binary is opened with our rights, so it may lie where the daemon's user could not
  * find it. It gets no descriptor but the standard ones and DAEMON_READY_FD, PATH as its whole
- * environment, and / as its directory. 0, or -errno.
+ * environment, and / as its directory. It is killed when the thread that called this ends, however
+ * that happens: nothing of ours runs without somebody who looks after it. 0, or -errno.
  */
 int daemon_start(const struct daemon_spec *spec, struct daemon *ret_daemon, struct err *ret_err);
 
@@ -43,6 +44,9 @@ int daemon_start(const struct daemon_spec *spec, struct daemon *ret_daemon, stru
  * became readable, which is left unread.
  */
 int daemon_await_ready(struct daemon *daemon, int signals, int timeout_ms, struct err *ret_err);
+
+/* As daemon_await_ready, when ready_fd is readable. */
+int daemon_take_ready(struct daemon *daemon, struct err *ret_err);
 
 /*
  * Asks it to end and waits; kills it after the time is over. Returns true when it ended by itself

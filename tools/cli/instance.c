@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <unistd.h>
 
 #include "server/util/cleanup.h"
@@ -44,5 +45,22 @@ int instance_find(const char *run_dir, pid_t *ret_pid)
     if (fd >= 0 && fcntl(fd, F_GETLK, &lock))
         return -errno;
     *ret_pid = fd < 0 || lock.l_type == F_UNLCK ? 0 : lock.l_pid;
+    return 0;
+}
+
+int instance_open(const char *run_dir, pid_t *ret_pid, int *ret_pidfd)
+{
+    pid_t pid;
+    pid_t still;
+    int result = instance_find(run_dir, &pid);
+
+    if (result || !pid)
+        return result ? result : -ENOENT;
+    cleanup_fd int pidfd = pidfd_open(pid, 0);
+    /* Asked again, the lock proves that the pid had not passed to another process meanwhile. */
+    if (pidfd < 0 || instance_find(run_dir, &still) || still != pid)
+        return -ESRCH;
+    *ret_pid = pid;
+    *ret_pidfd = take_fd(&pidfd);
     return 0;
 }

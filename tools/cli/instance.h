@@ -16,3 +16,9 @@ int instance_lock(const char *run_dir, struct err *ret_err);
 
 /* Finds who holds the lock. *ret_pid is 0 when nobody does. 0, or -errno. */
 int instance_find(const char *run_dir, pid_t *ret_pid);
+
+/*
+ * Finds it and opens a pidfd of it, which the caller closes. -ENOENT when nobody holds the lock,
+ * -ESRCH when its holder is ending, or another -errno.
+ */
+int instance_open(const char *run_dir, pid_t *ret_pid, int *ret_pidfd);

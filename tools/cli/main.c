@@ -8,6 +8,7 @@
 static const struct command *const commands[] = {
     &command_up,
     &command_down,
+    &command_restart,
     &command_doctor,
     &command_projects_create,
     &command_projects_update,

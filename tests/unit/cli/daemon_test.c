@@ -1,11 +1,14 @@
 /* A daemon is started, awaited and stopped, whatever it does. */
 #include <errno.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/pidfd.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -20,7 +23,7 @@ static struct daemon start(const char *manner)
                                      .path = "tests/unit/cli/fake_daemon",
                                      .args = {"fake", manner},
                                      .log_fd = -1};
-    struct daemon daemon = DAEMON_NONE;
+    struct daemon daemon = DAEMON_NONE("fake");
     struct err err;
 
     assert_int_equal(daemon_start(&spec, &daemon, &err), 0);
@@ -93,7 +96,7 @@ static void death_before_readiness_is_told(void **state)
 static void a_missing_binary_is_told(void **state)
 {
     const struct daemon_spec spec = {.name = "x", .path = "/nonexistent/x", .args = {"x"}};
-    struct daemon daemon = DAEMON_NONE;
+    struct daemon daemon = DAEMON_NONE("fake");
     struct err err;
 
     (void)state;
@@ -113,6 +116,34 @@ static void a_signal_ends_the_wait(void **state)
     (void)daemon_stop(&daemon, PLENTY_MS);
 }
 
+/* Whoever it is tied to may be killed: nobody would look after it from then on. */
+static void it_ends_with_who_started_it(void **state)
+{
+    int pids[2];
+    pid_t daemon_pid;
+
+    (void)state;
+    assert_int_equal(pipe(pids), 0);
+    pid_t starter = fork();
+    assert_true(starter >= 0);
+    if (!starter) {
+        struct daemon daemon = start_ready("deaf");
+
+        (void)!write(pids[1], &daemon.pid, sizeof(daemon.pid));
+        (void)pause();
+    }
+    assert_int_equal(read(pids[0], &daemon_pid, sizeof(daemon_pid)), sizeof(daemon_pid));
+    struct pollfd end = {.fd = pidfd_open(daemon_pid, 0), .events = POLLIN};
+    assert_true(end.fd >= 0);
+    assert_int_equal(poll(&end, 1, 0), 0);
+    assert_int_equal(kill(starter, SIGKILL), 0);
+    assert_int_equal(poll(&end, 1, PLENTY_MS), 1);
+    assert_int_equal(waitpid(starter, NULL, 0), starter);
+    (void)close(end.fd);
+    (void)close(pids[0]);
+    (void)close(pids[1]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -123,6 +154,7 @@ int main(void)
         cmocka_unit_test(death_before_readiness_is_told),
         cmocka_unit_test(a_missing_binary_is_told),
         cmocka_unit_test(a_signal_ends_the_wait),
+        cmocka_unit_test(it_ends_with_who_started_it),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

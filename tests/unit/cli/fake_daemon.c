@@ -1,8 +1,8 @@
 /*
- * Stands for a daemon in daemon_test: argv[1] says how it behaves; it is ready on descriptor 3.
- * `well` ends on SIGTERM with 0, `deaf` does not, `badly` ends with 3, `dead` is never ready, and
- * `alone` is ready only if it has no descriptor, variable or directory that it was not meant to
- * get.
+ * Stands for a daemon in tests: argv[1] says how it behaves; it is ready on descriptor 3.
+ * `well` ends on SIGTERM with 0, `deaf` does not, `badly` ends with 3, `dead` ends before it is
+ * ready, `mute` never says that it is, and `alone` is ready only if it has no descriptor, variable
+ * or directory that it was not meant to get.
  */
 #include <fcntl.h>
 #include <signal.h>
@@ -35,9 +35,8 @@ int main(int argc, char **argv)
         return 9;
     if (!strcmp(manner, "alone") && !is_alone())
         return 7;
-    if (dprintf(3, "READY\n") < 0)
+    if (strcmp(manner, "mute") != 0 && (dprintf(3, "READY\n") < 0 || close(3)))
         return 8;
-    (void)close(3);
     do
         (void)sigwait(&set, &number);
     while (!strcmp(manner, "deaf"));
