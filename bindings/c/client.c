@@ -15,6 +15,9 @@
 
 #define MAX_RESPONSE_BYTES (16 * 1024 * 1024)
 #define MAX_KEY_BYTES 256
+/* A service that is restarted is found again soon; gRPC's own pauses grow to two minutes. */
+#define FIRST_RECONNECT_MS 100
+#define LAST_RECONNECT_MS 2000
 
 /* absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore), which C cannot name. */
 void abseil_set_deadlock_mode(int mode) __asm__(
@@ -86,6 +89,12 @@ static int open_channel(struct crownest_client *client, struct crownest_error *e
         {.type = GRPC_ARG_INTEGER,
          .key = GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH,
          .value.integer = MAX_RESPONSE_BYTES},
+        {.type = GRPC_ARG_INTEGER,
+         .key = GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS,
+         .value.integer = FIRST_RECONNECT_MS},
+        {.type = GRPC_ARG_INTEGER,
+         .key = GRPC_ARG_MAX_RECONNECT_BACKOFF_MS,
+         .value.integer = LAST_RECONNECT_MS},
     };
     grpc_channel_args channel_args = {.num_args = sizeof(args) / sizeof(args[0]), .args = args};
     bool tls;

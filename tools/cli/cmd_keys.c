@@ -156,24 +156,7 @@ static int revoke(const struct command *command, struct crownest_client *client,
 
 static int revoke_run(const struct command *command, int argc, char **argv)
 {
-    struct connect_flags connect = {0};
-    const struct flag flags[] = {CONNECT_FLAGS(&connect)};
-    int first;
-    enum flags_result parsed = FLAGS_PARSE(command, flags, argc, argv, &first);
-    int code = EXIT_OK;
-
-    if (parsed != FLAGS_OK)
-        return parsed == FLAGS_HELP ? EXIT_OK : EXIT_USAGE;
-    if (argc == first)
-        return flags_mistake(command, "needs the id of a key");
-    struct crownest_client *client = connect_client(command, &connect);
-    if (!client)
-        return EXIT_FAILED;
-    for (int i = first; i < argc; i++)
-        if (revoke(command, client, argv[i]))
-            code = EXIT_FAILED;
-    crownest_client_free(client);
-    return code;
+    return connect_each(command, argc, argv, "a key", revoke);
 }
 
 const struct command command_keys_create = {

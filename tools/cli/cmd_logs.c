@@ -1,5 +1,4 @@
 #include <string.h>
-#include <unistd.h>
 
 #include "tools/cli/connect.h"
 #include "tools/cli/follow.h"
@@ -26,6 +25,7 @@ static int logs_run(const struct command *command, int argc, char **argv)
 {
     struct connect_flags connect = {0};
     struct follow follow = {.quiet = true};
+    const char *stream = "";
     bool raw = false;
     const struct flag flags[] = {
         {.name = "follow",
@@ -39,6 +39,18 @@ static int logs_run(const struct command *command, int argc, char **argv)
          .operand = "BYTES",
          .help = "begin there instead of at 0",
          .max = INT64_MAX},
+        {.name = "tail",
+         .letter = 'n',
+         .kind = FLAG_NUMBER,
+         .value = &follow.tail_lines,
+         .operand = "LINES",
+         .help = "begin with the last so many",
+         .max = FOLLOW_TAIL_MAX},
+        {.name = "stream",
+         .kind = FLAG_TEXT,
+         .value = &stream,
+         .operand = "STREAM",
+         .help = "`stdout` or `stderr` alone"},
         {.name = "raw",
          .kind = FLAG_SWITCH,
          .value = &raw,
@@ -55,7 +67,15 @@ static int logs_run(const struct command *command, int argc, char **argv)
     if (strlen(argv[first]) >= sizeof(follow.command_id))
         return flags_mistake(command, "that is no command's id");
     (void)snprintf(follow.command_id, sizeof(follow.command_id), "%s", argv[first]);
-    follow.escape = !raw && (isatty(STDOUT_FILENO) || isatty(STDERR_FILENO));
+    if (follow.tail_lines && follow.offset)
+        return flags_mistake(command, "takes --offset or --tail, not both");
+    if (!strcmp(stream, "stdout"))
+        follow.stream = CROWNEST__V1__LOG_STREAM__LOG_STREAM_STDOUT;
+    else if (!strcmp(stream, "stderr"))
+        follow.stream = CROWNEST__V1__LOG_STREAM__LOG_STREAM_STDERR;
+    else if (stream[0])
+        return flags_mistake(command, "--stream is `stdout` or `stderr`");
+    follow_escape(&follow, raw);
     return logs(command, &connect, &follow);
 }
 

@@ -1,4 +1,5 @@
 #include <inttypes.h>
+#include <string.h>
 
 #include "bindings/c/crownest_command.h"
 #include "bindings/c/crownest_sandbox.h"
@@ -31,13 +32,33 @@ static void print_sandbox(const ProtobufCMessage *item)
                      sizeof("END_CAUSE_") - 1));
 }
 
-struct choice {
-    bool all; /* ended ones, too */
-    bool why; /* with what keeps them alive */
+/* The states of those that live, which are listed one after the other. */
+static const Crownest__V1__SandboxState living[] = {
+    CROWNEST__V1__SANDBOX_STATE__SANDBOX_STATE_RUNNING,
+    CROWNEST__V1__SANDBOX_STATE__SANDBOX_STATE_PAUSED,
+    CROWNEST__V1__SANDBOX_STATE__SANDBOX_STATE_CREATING,
 };
 
-/* What keeps it alive, below its row. One that has just ended has nothing that does. */
-static void print_why(struct list *list, const Crownest__V1__Sandbox *sandbox)
+#define LIVING_COUNT (sizeof(living) / sizeof(living[0]))
+
+struct choice {
+    bool all;        /* ended ones, too */
+    bool why;        /* with what keeps them alive */
+    size_t state_at; /* which of `living` is being listed */
+};
+
+static void print_why(const Crownest__V1__SandboxStatsResponse *stats)
+{
+    for (size_t i = 0; i < stats->n_kept_by; i++) {
+        (void)fputs("    ", stdout);
+        text_print(stats->kept_by[i], stdout);
+        putchar('\n');
+    }
+}
+
+/* What keeps it alive, below its row or in its object. One that has just ended has nothing that
+ * does. */
+static void add_why(struct list *list, const Crownest__V1__Sandbox *sandbox)
 {
     Crownest__V1__SandboxStatsRequest request = CROWNEST__V1__SANDBOX_STATS_REQUEST__INIT;
     Crownest__V1__SandboxStatsResponse *stats;
@@ -46,12 +67,24 @@ static void print_why(struct list *list, const Crownest__V1__Sandbox *sandbox)
     request.sandbox_id = sandbox->sandbox_id;
     if (crownest_sandbox_stats(list->client, &request, NULL, &stats, &error))
         return;
-    for (size_t i = 0; i < stats->n_kept_by; i++) {
-        (void)fputs("    ", stdout);
-        text_print(stats->kept_by[i], stdout);
-        putchar('\n');
+    if (list->array) {
+        json_t *as_json = json_from_message(&stats->base);
+        json_t *item = json_array_get(list->array, json_array_size(list->array) - 1);
+
+        (void)json_object_set(item, "keptBy", json_object_get(as_json, "keptBy"));
+        json_decref(as_json);
+    } else {
+        print_why(stats);
     }
     crownest__v1__sandbox_stats_response__free_unpacked(stats, NULL);
+}
+
+/* The page behind this one, or the first one of the next state. */
+static char *next_page(struct choice *choice, const char *next_page_token)
+{
+    if (next_page_token[0] || choice->all || ++choice->state_at == LIVING_COUNT)
+        return list_next(next_page_token);
+    return strdup("");
 }
 
 /* context: a struct choice. */
@@ -60,21 +93,20 @@ static int fetch_sandboxes(struct list *list, const char *page_token, char **ret
 {
     Crownest__V1__ListSandboxesRequest request = CROWNEST__V1__LIST_SANDBOXES_REQUEST__INIT;
     Crownest__V1__ListSandboxesResponse *page;
+    struct choice *choice = list->context;
 
     request.page_token = (char *)page_token;
-    const struct choice *choice = list->context;
-
     if (!choice->all)
-        request.state = CROWNEST__V1__SANDBOX_STATE__SANDBOX_STATE_RUNNING;
+        request.state = living[choice->state_at];
     int result = crownest_sandbox_list(list->client, &request, NULL, &page, ret_error);
     if (result)
         return result;
     for (size_t i = 0; i < page->n_sandboxes; i++) {
         list_item(list, &page->sandboxes[i]->base);
         if (choice->why && !page->sandboxes[i]->end_time)
-            print_why(list, page->sandboxes[i]);
+            add_why(list, page->sandboxes[i]);
     }
-    *ret_next = list_next(page->next_page_token);
+    *ret_next = next_page(choice, page->next_page_token);
     crownest__v1__list_sandboxes_response__free_unpacked(page, NULL);
     return 0;
 }
@@ -161,8 +193,8 @@ static int ps_run(const struct command *command, int argc, char **argv)
         return parsed == FLAGS_HELP ? EXIT_OK : EXIT_USAGE;
     if (argc - first > 1)
         return flags_mistake(command, "takes one sandbox at most");
-    if (choice.why && (as_json || argc > first))
-        return flags_mistake(command, "takes --why for a table of sandboxes only");
+    if (choice.why && argc > first)
+        return flags_mistake(command, "takes --why for sandboxes, not for their commands");
     if (argc > first) {
         list.heading = "COMMAND                         STATE           STARTED                "
                        "LOG BYTES  ARGV\n";
@@ -176,6 +208,6 @@ static int ps_run(const struct command *command, int argc, char **argv)
 const struct command command_ps = {
     .name = "ps",
     .operands = "[SANDBOX]",
-    .summary = "list the sandboxes that run, or one sandbox's commands",
+    .summary = "list the sandboxes that live, or one sandbox's commands",
     .run = ps_run,
 };

@@ -6,14 +6,15 @@
  */
 #pragma once
 
-/* Exit codes, the same for every command. */
+/* Exit codes, the same for every command; the last three are those of `run`, `attach` and `wait`.
+ */
 enum exit_code {
     EXIT_OK = 0,
     EXIT_FAILED = 1,      /* the service refused, or something failed here; stderr says what */
     EXIT_USAGE = 2,       /* called wrongly */
-    EXIT_TIMED_OUT = 124, /* `run`: the command's timeout passed */
-    EXIT_OURS = 125,      /* `run`: it failed itself, so it is not the command's own exit code */
-    EXIT_SIGNALED = 128,  /* `run`: plus the number of the signal that ended the command */
+    EXIT_TIMED_OUT = 124, /* the command's timeout passed */
+    EXIT_OURS = 125,      /* it failed itself; no exit code of the command's */
+    EXIT_SIGNALED = 128,  /* plus the number of the signal that ended the command */
 };
 
 struct command {
@@ -35,9 +36,18 @@ extern const struct command command_keys_create;
 extern const struct command command_keys_list;
 extern const struct command command_keys_revoke;
 extern const struct command command_templates;
+extern const struct command command_create;
 extern const struct command command_run;
 extern const struct command command_ps;
 extern const struct command command_logs;
+extern const struct command command_attach;
+extern const struct command command_wait;
+extern const struct command command_signal;
+extern const struct command command_stats;
+extern const struct command command_update;
+extern const struct command command_heartbeat;
+extern const struct command command_pause;
+extern const struct command command_resume;
 extern const struct command command_kill;
 extern const struct command command_artifacts_list;
 extern const struct command command_artifacts_get;

@@ -1,5 +1,6 @@
 #include "tools/cli/connect.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -56,4 +57,28 @@ int connect_failed(const struct command *command, const struct crownest_client *
     fputc('\n', stderr);
     print_advice(client, error);
     return EXIT_FAILED;
+}
+
+int connect_each(const struct command *command, int argc, char **argv, const char *what,
+                 int (*act)(const struct command *command, struct crownest_client *client,
+                            char *id))
+{
+    struct connect_flags connect = {0};
+    const struct flag flags[] = {CONNECT_FLAGS(&connect)};
+    int first;
+    enum flags_result parsed = FLAGS_PARSE(command, flags, argc, argv, &first);
+    int code = EXIT_OK;
+
+    if (parsed != FLAGS_OK)
+        return parsed == FLAGS_HELP ? EXIT_OK : EXIT_USAGE;
+    if (argc == first)
+        return flags_mistake(command, "needs the id of %s", what);
+    struct crownest_client *client = connect_client(command, &connect);
+    if (!client)
+        return EXIT_FAILED;
+    for (int i = first; i < argc; i++)
+        if (act(command, client, argv[i]))
+            code = EXIT_FAILED;
+    crownest_client_free(client);
+    return fflush(stdout) ? EXIT_FAILED : code;
 }

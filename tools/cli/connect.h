@@ -33,6 +33,14 @@ struct connect_flags {
 struct crownest_client *connect_client(const struct command *command,
                                        const struct connect_flags *flags);
 
+/*
+ * All of a command whose operands are ids, of `what` ("a sandbox"), and whose only flags are those
+ * above: acts on each of them, the rest too when one fails.
+ */
+int connect_each(const struct command *command, int argc, char **argv, const char *what,
+                 int (*act)(const struct command *command, struct crownest_client *client,
+                            char *id));
+
 /* Prints how a call failed, with what to do. Returns EXIT_FAILED. */
 int connect_failed(const struct command *command, const struct crownest_client *client,
                    const struct crownest_error *error);

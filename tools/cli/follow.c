@@ -3,12 +3,19 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
-#define RECONNECTS_MAX 12
-#define FIRST_PAUSE_MS 100
-#define LONGEST_PAUSE_MS 4000
+#include "server/util/clock.h"
+#include "tools/cli/local_terminal.h"
+#include "tools/cli/retry.h"
+
+#define HEALTHY_MS 5000 /* a silent stream that lived so long was a good one */
+
+void follow_escape(struct follow *follow, bool raw)
+{
+    follow->escape[0] = !raw && isatty(STDOUT_FILENO);
+    follow->escape[1] = !raw && isatty(STDERR_FILENO);
+}
 
 static int write_output(struct follow *follow, const Crownest__V1__LogOutput *output)
 {
@@ -16,6 +23,7 @@ static int write_output(struct follow *follow, const Crownest__V1__LogOutput *ou
     FILE *out = to_stderr ? stderr : stdout;
     size_t skip = 0;
 
+    follow->positioned = true;
     /* A stream that was resumed may begin before what we have. */
     if (output->offset < follow->offset) {
         skip = (size_t)(follow->offset - output->offset);
@@ -23,7 +31,9 @@ static int write_output(struct follow *follow, const Crownest__V1__LogOutput *ou
             return 0;
     }
     follow->offset = output->offset + output->data.len;
-    if (follow->escape)
+    if (follow->discard)
+        return 0;
+    if (follow->escape[to_stderr])
         text_escape(&follow->escapers[to_stderr], output->data.data + skip, output->data.len - skip,
                     out);
     else
@@ -36,13 +46,18 @@ static int write_output(struct follow *follow, const Crownest__V1__LogOutput *ou
 
 static void report_gap(struct follow *follow, const Crownest__V1__LogGap *gap)
 {
+    const char *end = local_terminal_is_raw() ? "\r\n" : "\n";
+
+    follow->positioned = true;
     if (gap->to_offset <= follow->offset)
         return;
     follow->offset = gap->to_offset;
+    if (follow->discard)
+        return;
     fprintf(stderr, "crownest: bytes %" PRIu64 " to %" PRIu64 " of the log were not kept (",
             gap->from_offset, gap->to_offset);
     text_print(gap->reason, stderr);
-    fputs(")\n", stderr);
+    fprintf(stderr, ")%s", end);
 }
 
 static void take_exit(struct follow *follow, const Crownest__V1__CommandExited *exited)
@@ -51,6 +66,7 @@ static void take_exit(struct follow *follow, const Crownest__V1__CommandExited *
     follow->exit_cause = exited->command->exit_cause;
     follow->exit_code = exited->command->exit_code;
     follow->exit_signal = exited->command->signal;
+    local_terminal_restore();
     text_escape_end(&follow->escapers[0], stdout);
     text_escape_end(&follow->escapers[1], stderr);
     if (follow->quiet)
@@ -71,6 +87,7 @@ static void take_exit(struct follow *follow, const Crownest__V1__CommandExited *
 
 int follow_event(struct follow *follow, const Crownest__V1__CommandEvent *event)
 {
+    follow->heard = true;
     if (!event)
         return 0;
     switch (event->event_case) {
@@ -91,16 +108,23 @@ int follow_event(struct follow *follow, const Crownest__V1__CommandEvent *event)
     }
 }
 
-/* One connection. *ret_progress: whether anything came. */
+/* One connection. *ret_progress: whether anything came, or for long could have come. */
 static int read_once(struct follow *follow, bool *ret_progress, struct crownest_error *error)
 {
+    uint64_t began = clock_monotonic_ms();
     Crownest__V1__StreamLogsRequest request = CROWNEST__V1__STREAM_LOGS_REQUEST__INIT;
     Crownest__V1__StreamLogsResponse *message;
     struct crownest_command_stream_logs_reader *reader;
 
     request.command_id = follow->command_id;
-    request.offset = follow->offset;
     request.follow = follow->until_exit;
+    request.stream = follow->stream;
+    if (follow->discard && follow->until_exit)
+        request.tail_bytes = 1;
+    else if (follow->tail_lines && !follow->positioned)
+        request.tail_lines = (uint32_t)follow->tail_lines;
+    else
+        request.offset = follow->offset;
     int result = crownest_command_stream_logs_open(follow->client, &request, NULL, &reader, error);
     if (result)
         return result;
@@ -115,27 +139,55 @@ static int read_once(struct follow *follow, bool *ret_progress, struct crownest_
         }
     }
     crownest_command_stream_logs_free(reader);
+    *ret_progress = *ret_progress || clock_monotonic_ms() - began >= HEALTHY_MS;
     return result;
+}
+
+/* A stream that ended well though the command has not ended is a cut like another. */
+static int complete(const struct follow *follow, int result, struct crownest_error *error)
+{
+    if (result || !follow->until_exit || follow->exited)
+        return result;
+    *error = (struct crownest_error){.retryable = true,
+                                     .message = "the stream ended before the command did"};
+    return -EPROTO;
 }
 
 int follow_logs(struct follow *follow, struct crownest_error *ret_error)
 {
-    long pause_ms = FIRST_PAUSE_MS;
+    struct retry retry = RETRY(RETRY_WINDOW_MS);
 
-    for (int cuts = 0;;) {
+    for (;;) {
         bool progress = false;
-        int result = read_once(follow, &progress, ret_error);
+        int result = complete(follow, read_once(follow, &progress, ret_error), ret_error);
 
-        if (!result || follow->write_errno || !ret_error->retryable)
+        if (!result || follow->write_errno)
             return result;
-        if (progress) {
-            cuts = 0;
-            pause_ms = FIRST_PAUSE_MS;
-        }
-        if (++cuts > RECONNECTS_MAX)
+        follow->heard = follow->heard || progress;
+        if (progress)
+            retry_reset(&retry);
+        retry.window_ms = follow->heard ? RETRY_WINDOW_MS : RETRY_FIRST_CONTACT_MS;
+        if (!retry_again(&retry, ret_error))
             return result;
-        struct timespec pause = {.tv_sec = pause_ms / 1000, .tv_nsec = pause_ms % 1000 * 1000000};
-        (void)nanosleep(&pause, NULL);
-        pause_ms = pause_ms * 2 < LONGEST_PAUSE_MS ? pause_ms * 2 : LONGEST_PAUSE_MS;
+    }
+}
+
+int follow_exit_code(const struct follow *follow, const struct command *command)
+{
+    const ProtobufCEnumValue *cause = protobuf_c_enum_descriptor_get_value(
+        &crownest__v1__exit_cause__descriptor, (int)follow->exit_cause);
+
+    switch (follow->exit_cause) {
+    case CROWNEST__V1__EXIT_CAUSE__EXIT_CAUSE_EXITED:
+        return follow->exit_code & 0xff;
+    case CROWNEST__V1__EXIT_CAUSE__EXIT_CAUSE_SIGNALED:
+        return EXIT_SIGNALED + follow->exit_signal;
+    case CROWNEST__V1__EXIT_CAUSE__EXIT_CAUSE_TIMEOUT:
+        fprintf(stderr, "crownest %s: the command's timeout passed\n", command->name);
+        return EXIT_TIMED_OUT;
+    default:
+        fprintf(stderr, "crownest %s: the command ended: %s\n", command->name,
+                cause ? cause->name + sizeof("EXIT_CAUSE_") - 1 : "for a reason unknown here");
+        return EXIT_OURS;
     }
 }

@@ -8,6 +8,8 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "tools/cli/local_terminal.h"
+
 static void take_signal(struct interrupt *interrupt)
 {
     struct signalfd_siginfo info;
@@ -15,8 +17,10 @@ static void take_signal(struct interrupt *interrupt)
     if (read(interrupt->signals, &info, sizeof(info)) != (ssize_t)sizeof(info))
         return;
     int number = (int)info.ssi_signo;
-    if (atomic_load(&interrupt->received))
+    if (atomic_load(&interrupt->received)) {
+        local_terminal_restore();
         _exit(128 + number);
+    }
     atomic_store(&interrupt->received, number);
 }
 

@@ -17,9 +17,18 @@ static const struct command *const commands[] = {
     &command_keys_list,
     &command_keys_revoke,
     &command_templates,
+    &command_create,
     &command_run,
     &command_ps,
     &command_logs,
+    &command_attach,
+    &command_wait,
+    &command_signal,
+    &command_stats,
+    &command_update,
+    &command_heartbeat,
+    &command_pause,
+    &command_resume,
     &command_kill,
     &command_artifacts_list,
     &command_artifacts_get,
@@ -36,7 +45,7 @@ static int print_help(FILE *out)
     for (size_t i = 0; i < COMMAND_COUNT; i++)
         fprintf(out, "  %-16s %s\n", commands[i]->name, commands[i]->summary);
     fprintf(out, "\n`crownest COMMAND --help` tells more. Exit codes: 0 done, 1 failed, 2 called "
-                 "wrongly;\n`run` has its own.\n");
+                 "wrongly;\n`run`, `attach` and `wait` have their own.\n");
     return out == stdout ? EXIT_OK : EXIT_USAGE;
 }
 

@@ -113,6 +113,81 @@ static void a_cut_is_resumed_where_it_was(void **state)
     assert_int_equal(follow.exit_code, 7);
 }
 
+static Crownest__V1__StreamLogsRequest *request_of(const struct fake_call *call)
+{
+    Crownest__V1__StreamLogsRequest *request =
+        crownest__v1__stream_logs_request__unpack(NULL, call->request_len, call->request);
+
+    assert_non_null(request);
+    return request;
+}
+
+static void a_tail_begins_where_the_service_says_and_is_resumed_by_offset(void **state)
+{
+    struct piece pieces[3];
+    const struct fake_answer answers[] = {
+        {.messages = {output(&pieces[0], 70, "xyz")}, .code = UNAVAILABLE},
+        {.messages = {output(&pieces[1], 73, "!"), exited(&pieces[2], 0)}},
+    };
+    struct follow follow = {.until_exit = true,
+                            .command_id = "cmd_1",
+                            .tail_lines = 5,
+                            .stream = CROWNEST__V1__LOG_STREAM__LOG_STREAM_STDOUT};
+    struct fake_call calls[FAKE_CALLS_MAX];
+    struct crownest_error error;
+    char text[64];
+
+    (void)state;
+    assert_int_equal(follow_script(answers, 2, &follow, text, sizeof(text), &error, calls), 0);
+    assert_string_equal(text, "xyz!");
+    Crownest__V1__StreamLogsRequest *first = request_of(&calls[0]);
+    Crownest__V1__StreamLogsRequest *second = request_of(&calls[1]);
+    assert_int_equal(first->tail_lines, 5);
+    assert_int_equal(first->stream, CROWNEST__V1__LOG_STREAM__LOG_STREAM_STDOUT);
+    assert_int_equal(second->tail_lines, 0);
+    assert_int_equal(second->offset, 73);
+    assert_int_equal(second->stream, CROWNEST__V1__LOG_STREAM__LOG_STREAM_STDOUT);
+    crownest__v1__stream_logs_request__free_unpacked(first, NULL);
+    crownest__v1__stream_logs_request__free_unpacked(second, NULL);
+}
+
+static void who_only_waits_writes_nothing_and_begins_at_the_end(void **state)
+{
+    struct piece pieces[2];
+    const struct fake_answer answers[] = {
+        {.messages = {output(&pieces[0], 999, "x"), exited(&pieces[1], 4)}}};
+    struct follow follow = {.until_exit = true, .discard = true, .command_id = "cmd_1"};
+    struct fake_call calls[FAKE_CALLS_MAX];
+    struct crownest_error error;
+    char text[64];
+
+    (void)state;
+    assert_int_equal(follow_script(answers, 1, &follow, text, sizeof(text), &error, calls), 0);
+    assert_string_equal(text, "");
+    Crownest__V1__StreamLogsRequest *request = request_of(&calls[0]);
+    assert_int_equal(request->tail_bytes, 1);
+    crownest__v1__stream_logs_request__free_unpacked(request, NULL);
+    assert_int_equal(follow_exit_code(&follow, &command_wait), 4);
+}
+
+static void a_stream_that_ends_before_the_command_is_a_cut(void **state)
+{
+    struct piece pieces[2];
+    const struct fake_answer answers[] = {
+        {.messages = {output(&pieces[0], 0, "ab")}},
+        {.messages = {exited(&pieces[1], 0)}},
+    };
+    struct follow follow = {.until_exit = true, .command_id = "cmd_1"};
+    struct fake_call calls[FAKE_CALLS_MAX];
+    struct crownest_error error;
+    char text[64];
+
+    (void)state;
+    assert_int_equal(follow_script(answers, 2, &follow, text, sizeof(text), &error, calls), 0);
+    assert_int_equal(requested_offset(&calls[1]), 2);
+    assert_true(follow.exited);
+}
+
 static void an_error_that_stays_is_not_retried(void **state)
 {
     const struct fake_answer answers[] = {{.code = NOT_FOUND, .message = "no"}};
@@ -132,7 +207,7 @@ static void bytes_come_raw_or_escaped(void **state)
     struct piece pieces[1];
     const struct fake_answer answers[] = {{.messages = {output(&pieces[0], 0, "\x1b[1m\n")}}};
     struct follow raw = {.command_id = "cmd_1"};
-    struct follow escaped = {.command_id = "cmd_1", .escape = true};
+    struct follow escaped = {.command_id = "cmd_1", .escape = {true}};
     struct crownest_error error;
     char text[64];
 
@@ -147,6 +222,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_cut_is_resumed_where_it_was),
+        cmocka_unit_test(a_tail_begins_where_the_service_says_and_is_resumed_by_offset),
+        cmocka_unit_test(who_only_waits_writes_nothing_and_begins_at_the_end),
+        cmocka_unit_test(a_stream_that_ends_before_the_command_is_a_cut),
         cmocka_unit_test(an_error_that_stays_is_not_retried),
         cmocka_unit_test(bytes_come_raw_or_escaped),
     };
