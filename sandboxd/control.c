@@ -10,8 +10,11 @@
 
 #include "sandboxd/io.h"
 
-/* Somebody who reconnects all the time must not fill it for somebody who needs it once. */
-#define BACKLOG 4
+/*
+ * A paused nest-init accepts nobody, so this is how often the server may come back before somebody
+ * resumes the sandbox.
+ */
+#define BACKLOG 256
 
 static int directory = -1;
 

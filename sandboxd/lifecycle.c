@@ -23,9 +23,10 @@ void lifecycle_init(const struct lifecycle_config *new_config)
     config = new_config;
 }
 
-static void answer(struct sandbox *s, struct sandbox_asker *asker, uint32_t op,
+static bool answer(struct sandbox *s, struct sandbox_asker *asker, uint32_t op,
                    const struct sd_err *err, const struct cgroup_usage *usage)
 {
+    bool sent = false;
     struct sd_reply reply = {.version = SD_WIRE_VERSION, .op = op, .serial = asker->serial};
     int fds[SD_FD_COUNT] = {[SD_FD_CONTROL] = s->control, [SD_FD_PIDFD] = s->pidfd};
     memcpy(reply.sandbox, s->id, SD_ID_SIZE);
@@ -41,12 +42,13 @@ static void answer(struct sandbox *s, struct sandbox_asker *asker, uint32_t op,
     }
     if (asker->connection != 0) {
         bool with_fds = op == SD_CREATE && reply.error == 0;
-        config->answer(asker, &reply, fds, with_fds ? SD_FD_COUNT : 0);
+        sent = config->answer(asker, &reply, fds, with_fds ? SD_FD_COUNT : 0);
     }
     if (op == SD_CREATE) {
         io_close(&s->control);
     }
     *asker = (struct sandbox_asker){0};
+    return sent;
 }
 
 static int begin_build(struct sandbox *s, struct sd_err *err)
@@ -97,8 +99,8 @@ static void start_removal(struct sandbox *s)
     io_close(&s->work.socket);
     sd_err_step(&err, "remover");
     s->state = SANDBOX_DEAD;
-    answer(s, &s->creator, SD_CREATE, &s->failure, NULL);
-    answer(s, &s->killer, SD_KILL, &err, NULL);
+    (void)answer(s, &s->creator, SD_CREATE, &s->failure, NULL);
+    (void)answer(s, &s->killer, SD_KILL, &err, NULL);
 }
 
 /* Before anybody is told that nothing is left. */
@@ -121,7 +123,7 @@ static void give_up_build(struct sandbox *s, const struct sd_err *err)
         return;
     }
     erase_notes(s);
-    answer(s, &s->creator, SD_CREATE, &s->failure, NULL);
+    (void)answer(s, &s->creator, SD_CREATE, &s->failure, NULL);
     sandbox_remove(s);
 }
 
@@ -175,8 +177,8 @@ void lifecycle_kill(struct sandbox *s)
         waiting--;
         sd_err_step(&s->failure, "killed");
         (void)sd_err_set(&s->failure, ECANCELED, "killed before it was built");
-        answer(s, &s->creator, SD_CREATE, &s->failure, NULL);
-        answer(s, &s->killer, SD_KILL, NULL, NULL);
+        (void)answer(s, &s->creator, SD_CREATE, &s->failure, NULL);
+        (void)answer(s, &s->killer, SD_KILL, NULL, NULL);
         sandbox_remove(s);
         return;
     case SANDBOX_BUILDING:
@@ -215,7 +217,10 @@ static void on_built(struct sandbox *s)
         return;
     }
     s->state = SANDBOX_RUNNING;
-    answer(s, &s->creator, SD_CREATE, NULL, NULL);
+    if (!answer(s, &s->creator, SD_CREATE, NULL, NULL)) {
+        /* Whoever asked has gone. Nobody has it, and whoever comes may have looked already. */
+        start_removal(s);
+    }
 }
 
 static void on_removed(struct sandbox *s)
@@ -227,8 +232,8 @@ static void on_removed(struct sandbox *s)
     if (removed) {
         erase_notes(s);
     }
-    answer(s, &s->creator, SD_CREATE, &s->failure, NULL);
-    answer(s, &s->killer, SD_KILL, &result.err, &result.usage);
+    (void)answer(s, &s->creator, SD_CREATE, &s->failure, NULL);
+    (void)answer(s, &s->killer, SD_KILL, &result.err, &result.usage);
     if (removed) {
         sandbox_remove(s);
     } else {

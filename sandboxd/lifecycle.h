@@ -16,8 +16,8 @@ struct lifecycle_config {
     const char *stage;
     int init_image;
     int seccomp_filter;
-    /* Sends a reply to whoever asked; descriptors stay the caller's. */
-    void (*answer)(const struct sandbox_asker *asker, const struct sd_reply *reply, const int *fds,
+    /* Sends a reply to whoever asked; descriptors stay the caller's. Whether it was sent. */
+    bool (*answer)(const struct sandbox_asker *asker, const struct sd_reply *reply, const int *fds,
                    size_t fd_count);
 };
 

@@ -40,7 +40,7 @@ static void reply_with(const struct call *call, int error, const char *step, con
         memcpy(reply.step, err.step, sizeof(reply.step));
         memcpy(reply.detail, err.detail, sizeof(reply.detail));
     }
-    answer(&call->asker, &reply, NULL, 0);
+    (void)answer(&call->asker, &reply, NULL, 0);
 }
 
 static void run_hello(const struct call *call)
@@ -90,7 +90,7 @@ static void run_adopt(const struct call *call)
     }
     const int fds[SD_FD_COUNT] = {[SD_FD_CONTROL] = control, [SD_FD_PIDFD] = s->pidfd};
     memcpy(reply.sandbox, s->id, SD_ID_SIZE);
-    answer(&call->asker, &reply, fds, SD_FD_COUNT);
+    (void)answer(&call->asker, &reply, fds, SD_FD_COUNT);
 }
 
 static uint32_t wire_state(const struct sandbox *s)
@@ -121,7 +121,7 @@ static void run_inventory(const struct call *call)
         (void)cgroup_get_usage(s->id, &usage);
         reply.cpu_usec = usage.cpu_usec;
         memcpy(reply.sandbox, s->id, SD_ID_SIZE);
-        answer(&call->asker, &reply, NULL, 0);
+        (void)answer(&call->asker, &reply, NULL, 0);
     }
     reply_with(call, 0, "", "");
 }
@@ -142,7 +142,7 @@ static void run_stats(const struct call *call)
     reply.processes = usage.processes;
     reply.oom_kills = usage.oom_kills;
     memcpy(reply.sandbox, call->sandbox->id, SD_ID_SIZE);
-    answer(&call->asker, &reply, NULL, 0);
+    (void)answer(&call->asker, &reply, NULL, 0);
 }
 
 static void set_frozen(const struct call *call, bool frozen)

@@ -11,7 +11,8 @@
 #include "sandboxd/sandbox.h"
 #include "sandboxd/wire.h"
 
-typedef void requests_answer(const struct sandbox_asker *asker, const struct sd_reply *reply,
+/* Whether it could be sent. */
+typedef bool requests_answer(const struct sandbox_asker *asker, const struct sd_reply *reply,
                              const int *fds, size_t fd_count);
 
 /* Both must stay. */

@@ -108,7 +108,7 @@ void server_on_connection(uint32_t index)
     }
 }
 
-void server_answer(const struct sandbox_asker *asker, const struct sd_reply *reply, const int *fds,
+bool server_answer(const struct sandbox_asker *asker, const struct sd_reply *reply, const int *fds,
                    size_t fd_count)
 {
     for (uint32_t i = 0; i < MAX_CONNECTIONS; i++) {
@@ -118,7 +118,9 @@ void server_answer(const struct sandbox_asker *asker, const struct sd_reply *rep
         }
         if (io_send_fds(c->fd, reply, sizeof(*reply), fds, fd_count, MSG_DONTWAIT) < 0) {
             end_connection(c);
+            return false;
         }
-        return;
+        return true;
     }
+    return false;
 }

@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -18,6 +19,9 @@ int server_listen(const char *path, uid_t client, struct sd_err *err);
 void server_on_listener(void);
 void server_on_connection(uint32_t index);
 
-/* A connection that has gone or does not read is no reason to wait: then the reply is dropped. */
-void server_answer(const struct sandbox_asker *asker, const struct sd_reply *reply, const int *fds,
+/*
+ * Whether it was sent. A connection that has gone or does not read is no reason to wait: then the
+ * reply is dropped.
+ */
+bool server_answer(const struct sandbox_asker *asker, const struct sd_reply *reply, const int *fds,
                    size_t fd_count);

@@ -23,6 +23,7 @@ static int start(struct work *ret_work, int *ret_child_socket, struct sd_err *er
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
         return sd_err_sys(err, "socketpair");
     }
+    pid_t daemon = getpid();
     pid_t pid = fork();
     if (pid < 0) {
         (void)sd_err_sys(err, "fork");
@@ -36,6 +37,9 @@ static int start(struct work *ret_work, int *ret_child_socket, struct sd_err *er
         close(pair[0]);
         /* What was half done would be finished unseen after its removal. */
         (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (getppid() != daemon) {
+            _exit(1); /* it had died before */
+        }
         (void)sigprocmask(SIG_SETMASK, &none, NULL);
     } else {
         close(pair[1]);

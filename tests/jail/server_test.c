@@ -1,6 +1,8 @@
 /* A server that has been taken over: whatever it sends, it gets no more than the table allows. */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -183,6 +185,29 @@ static void requests_out_of_order_are_refused(void **state)
     assert_int_equal(jail_ask(*state, &request, NULL).error, -ENOENT);
 }
 
+/* Whoever comes next has perhaps seen the inventory before it was there. */
+static void what_nobody_was_told_of_is_removed(void **state)
+{
+    struct jail_daemon *daemon = *state;
+    struct sd_request create;
+    int error;
+    int socket = jail_connect(daemon);
+    hello_on(socket);
+    jail_fill_create(daemon, &create);
+    /* sandboxd hears at once of the request and of who made it being gone. */
+    assert_int_equal(kill(daemon->pid, SIGSTOP), 0);
+    jail_send(socket, &create);
+    close(socket);
+    assert_int_equal(kill(daemon->pid, SIGCONT), 0);
+    bool seen = false;
+    do {
+        struct sd_request adopt = jail_request(daemon, SD_ADOPT, create.sandbox);
+        error = jail_ask(daemon, &adopt, NULL).error;
+        seen = seen || error == -EBUSY;
+    } while (!seen || error == -EBUSY);
+    assert_int_equal(error, -ENOENT);
+}
+
 static void frozen_sandbox_thaws(void **state)
 {
     static struct jail_run run;
@@ -328,6 +353,7 @@ int main(void)
         cmocka_unit_test(numbers_beyond_the_policy_are_refused),
         cmocka_unit_test(unknown_template_is_named),
         cmocka_unit_test(requests_out_of_order_are_refused),
+        cmocka_unit_test(what_nobody_was_told_of_is_removed),
         cmocka_unit_test(frozen_sandbox_thaws),
         cmocka_unit_test(sandbox_outlives_its_servers_connection),
         cmocka_unit_test(many_creates_at_once_all_get_an_answer),

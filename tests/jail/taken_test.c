@@ -14,7 +14,7 @@
 #include "tests/jail/outcome.h"
 #include "tests/jail/posture_check.h"
 
-#define BACKLOG 4
+#define BACKLOG 256
 
 static const struct taken {
     const char *name;

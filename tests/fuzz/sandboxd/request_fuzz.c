@@ -37,7 +37,7 @@ static bool ends(const char *text, size_t size)
     return memchr(text, '\0', size) != NULL;
 }
 
-static void take_answer(const struct sandbox_asker *asker, const struct sd_reply *reply,
+static bool take_answer(const struct sandbox_asker *asker, const struct sd_reply *reply,
                         const int *fds, size_t fd_count)
 {
     (void)fds;
@@ -49,6 +49,7 @@ static void take_answer(const struct sandbox_asker *asker, const struct sd_reply
     if (reply->op != SD_INVENTORY || reply->sandbox[0] == '\0') {
         answers++;
     }
+    return true;
 }
 
 /* --- what is played --- */
