@@ -413,6 +413,8 @@ int main(int argc, char **argv)
         r = open_doors(&node, &err);
     if (r < 0) {
         (void)fprintf(stderr, "crownestd: %s\n", err.message);
+        /* Nobody has stopped it: what it has taken over is for whoever tries again. */
+        node.options.kill_on_exit = false;
     } else {
         announce(&node);
         (void)sigwait(&stop, &signal_number);

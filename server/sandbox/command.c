@@ -260,6 +260,10 @@ static struct status spawn_failed(int error, enum nest_step step, const Crownest
                                       "%.200s cannot be executed: %s", c->argv[0],
                                       strerror(-error)),
                          "command.argv");
+    if (error == -ETIMEDOUT || error == -EPROTO || error == -ECONNRESET)
+        return status_unsure("SPAWN_FAILED",
+                             "the sandbox does not say whether it has started it: %s",
+                             strerror(-error));
     return status_unavailable("SPAWN_FAILED", "the sandbox cannot start a command now: %s",
                               strerror(-error));
 }
@@ -348,12 +352,17 @@ struct status commands_start(struct commands *commands, struct sandbox *sandbox,
     struct err err = {0};
 
     fill_record(sandbox, record, arena);
-    struct command *command = command_new(commands, sandbox, record);
-    struct status status = command_admit(command);
+    struct status status = sandbox_hold(sandbox);
 
+    if (!status_is_ok(&status))
+        return status_at(status, "command.sandbox_id");
+    struct command *command = command_new(commands, sandbox, record);
+
+    status = command_admit(command);
     if (!status_is_ok(&status)) {
         command_unref(command);
         command_unref(command);
+        sandbox_let_go(sandbox);
         return status;
     }
     if (log_create(commands->log_directory, command->id, &command->log, &err) < 0)
@@ -362,8 +371,10 @@ struct status commands_start(struct commands *commands, struct sandbox *sandbox,
         status = record_write_failed(commands->options.store);
     else
         status = command_spawn(command, record);
+    sandbox_let_go(sandbox);
     if (!status_is_ok(&status)) {
-        (void)command_record_take_back(commands->options.store, record->command, commit);
+        if (command_record_take_back(commands->options.store, record->command, commit) < 0)
+            status = record_write_failed(commands->options.store);
         (void)log_remove(commands->log_directory, command->id);
         command_forget(command);
         command_unref(command);

@@ -260,10 +260,10 @@ struct status commands_cancel(struct commands *commands, const char *project_id,
 
     command_unref(command);
     if (r < 0)
-        return status_unavailable("CANCEL_FAILED", "the sandbox does not answer: %s", strerror(-r));
+        return status_unsure("CANCEL_FAILED", "the sandbox does not answer: %s", strerror(-r));
     if (!wait_until(commands, command_id, CANCEL_WAIT_MS, has_ended))
-        return status_unavailable("CANCEL_FAILED", "the command has not ended within %d ms",
-                                  CANCEL_WAIT_MS);
+        return status_unsure("CANCEL_FAILED", "the command has not ended within %d ms",
+                             CANCEL_WAIT_MS);
     return wait_until(commands, command_id, 0, is_recorded)
                ? STATUS_OK_VALUE
                : record_write_failed(commands->options.store);

@@ -18,8 +18,8 @@ static struct status refused(int error, const char *what)
         return status_at(status_error(STATUS_FAILED_PRECONDITION, "COMMAND_NOT_RUNNING",
                                       "the command has ended"),
                          "command_id");
-    return status_unavailable("SANDBOX_SILENT", "%s: the sandbox does not answer: %s", what,
-                              strerror(-error));
+    return status_unsure("SANDBOX_SILENT", "%s: the sandbox does not answer: %s", what,
+                         strerror(-error));
 }
 
 /* A command that can be reached, referenced. */

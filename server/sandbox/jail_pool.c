@@ -1,5 +1,6 @@
 #include "server/sandbox/jail_pool.h"
 
+#include <errno.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -29,6 +30,8 @@ struct jail_pool {
     pthread_mutex_t mutex; /* of what follows */
     pthread_cond_t wake;
     unsigned waiting; /* who builds one because none was ready */
+    unsigned lost;
+    char lost_ids[JAIL_POOL_LOST_MAX][ID_SIZE];
     bool ending;
     struct kind kinds[JAIL_POOL_KINDS_MAX];
 };
@@ -48,12 +51,34 @@ static bool is_alive(const struct jail *jail)
     return poll(&pidfd, 1, 0) == 0;
 }
 
+/* It may be there, and nobody will use it. */
+static void lose(struct jail_pool *pool, const char *id)
+{
+    lock_scope(&pool->mutex);
+    if (pool->lost == JAIL_POOL_LOST_MAX)
+        return;
+    (void)snprintf(pool->lost_ids[pool->lost++], ID_SIZE, "%s", id);
+    (void)pthread_cond_signal(&pool->wake);
+}
+
 static void destroy(struct jail_pool *pool, struct jail *jail)
 {
     struct sd_reply reply;
 
     fdpass_close(jail->fds, SD_FD_COUNT);
-    (void)sandboxd_kill(pool->sandboxd, jail->id, &reply, NULL);
+    if (sandboxd_kill(pool->sandboxd, jail->id, &reply, NULL) < 0)
+        lose(pool, jail->id);
+}
+
+/* One that no answer came for is somewhere between asked for and built. */
+static int create(struct jail_pool *pool, const char *id, const uint8_t digest[SD_DIGEST_SIZE],
+                  const struct sd_limits *limits, struct jail *ret_jail, struct err *err)
+{
+    int r = sandboxd_create(pool->sandboxd, id, digest, limits, ret_jail->fds, err);
+
+    if (r == -ECONNRESET || r == -ETIMEDOUT || r == -EPROTO)
+        lose(pool, id);
+    return r;
 }
 
 /* The place of a kind. A new kind takes a free one, or that of the kind asked for longest ago. */
@@ -132,7 +157,7 @@ int jail_pool_build(struct jail_pool *pool, const char *id, const uint8_t digest
                     const struct sd_limits *limits, struct jail *ret_jail, struct err *err)
 {
     count_waiting(pool, 1);
-    int r = sandboxd_create(pool->sandboxd, id, digest, limits, ret_jail->fds, err);
+    int r = create(pool, id, digest, limits, ret_jail, err);
 
     count_waiting(pool, -1);
     if (r == 0)
@@ -177,10 +202,28 @@ static int fill_one(struct jail_pool *pool, const uint8_t digest[SD_DIGEST_SIZE]
     struct jail jail;
 
     id_make("sbx_", jail.id);
-    int r = sandboxd_create(pool->sandboxd, jail.id, digest, limits, jail.fds, NULL);
+    int r = create(pool, jail.id, digest, limits, &jail, NULL);
 
     if (r == 0 && !keep(pool, digest, limits, &jail))
         destroy(pool, &jail);
+    return r;
+}
+
+/* Called with the mutex held, which is not held meanwhile. */
+static int kill_lost(struct jail_pool *pool)
+{
+    struct sd_reply reply;
+    char id[ID_SIZE];
+
+    memcpy(id, pool->lost_ids[0], ID_SIZE);
+    pool->lost--;
+    memmove(pool->lost_ids[0], pool->lost_ids[1], pool->lost * sizeof(pool->lost_ids[0]));
+    (void)pthread_mutex_unlock(&pool->mutex);
+    int r = sandboxd_kill(pool->sandboxd, id, &reply, NULL);
+
+    if (r < 0)
+        lose(pool, id);
+    (void)pthread_mutex_lock(&pool->mutex);
     return r;
 }
 
@@ -191,6 +234,10 @@ static void *fill_thread(void *arg)
 
     (void)pthread_mutex_lock(&pool->mutex);
     while (!pool->ending) {
+        if (r == 0 && pool->lost > 0) {
+            r = kill_lost(pool);
+            continue;
+        }
         const struct kind *kind = r < 0 ? NULL : kind_to_fill(pool);
 
         if (!kind) {
@@ -243,6 +290,11 @@ void jail_pool_free(struct jail_pool *pool)
     for (size_t k = 0; k < JAIL_POOL_KINDS_MAX; k++) {
         for (unsigned i = 0; i < pool->kinds[k].ready; i++)
             destroy(pool, &pool->kinds[k].jails[i]);
+    }
+    for (unsigned i = 0; i < pool->lost; i++) {
+        struct sd_reply reply;
+
+        (void)sandboxd_kill(pool->sandboxd, pool->lost_ids[i], &reply, NULL);
     }
     (void)pthread_cond_destroy(&pool->wake);
     (void)pthread_mutex_destroy(&pool->mutex);

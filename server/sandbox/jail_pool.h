@@ -5,8 +5,9 @@
  *
  * The pool keeps `size` jails ready for each kind (template and limits) that was asked for lately.
  * It fills up from a thread of its own, one jail at a time, when half of them are gone, and steps
- * back while somebody waits for a jail that was not ready. Functions may be called from any thread
- * but the loop's.
+ * back while somebody waits for a jail that was not ready. A jail of which it is not known whether
+ * sandboxd has it, because the connection broke before the answer came, is killed by that thread as
+ * soon as sandboxd is there again. Functions may be called from any thread but the loop's.
  */
 #pragma once
 
@@ -15,8 +16,9 @@
 #include "server/util/err.h"
 #include "server/util/id.h"
 
-#define JAIL_POOL_SIZE_MAX 64 /* ready jails of one kind */
-#define JAIL_POOL_KINDS_MAX 4 /* kinds kept ready; the one asked for longest ago makes room */
+#define JAIL_POOL_SIZE_MAX 64   /* ready jails of one kind */
+#define JAIL_POOL_KINDS_MAX 4   /* kinds kept ready; the one asked for longest ago makes room */
+#define JAIL_POOL_LOST_MAX 1024 /* jails to be killed; more are found at the next start */
 
 struct jail_pool;
 

@@ -121,6 +121,13 @@ struct sandbox *sandboxes_find(struct sandboxes *sandboxes, const char *project_
     return sandbox && !sandbox->ending ? sandbox_ref(sandbox) : NULL;
 }
 
+static struct status is_paused(void)
+{
+    return status_at(status_error(STATUS_FAILED_PRECONDITION, "SANDBOX_PAUSED",
+                                  "the sandbox is paused; resume it first"),
+                     "sandbox_id");
+}
+
 struct status sandboxes_running(struct sandboxes *sandboxes, const char *project_id, const char *id,
                                 struct sandbox **ret_sandbox)
 {
@@ -128,9 +135,7 @@ struct status sandboxes_running(struct sandboxes *sandboxes, const char *project
 
     if (sandbox && sandbox_is_paused(sandbox)) {
         sandbox_unref(sandbox);
-        return status_at(status_error(STATUS_FAILED_PRECONDITION, "SANDBOX_PAUSED",
-                                      "the sandbox is paused; resume it first"),
-                         "sandbox_id");
+        return is_paused();
     }
     if (!sandbox)
         return sandbox_not_running(sandboxes, project_id, id);
@@ -183,6 +188,22 @@ bool sandbox_is_paused(struct sandbox *sandbox)
 {
     lock_scope(&sandbox->owner->mutex);
     return sandbox->paused;
+}
+
+struct status sandbox_hold(struct sandbox *sandbox)
+{
+    lock_scope(&sandbox->owner->mutex);
+    if (sandbox->paused)
+        return is_paused();
+    sandbox->held++;
+    return STATUS_OK_VALUE;
+}
+
+void sandbox_let_go(struct sandbox *sandbox)
+{
+    lock_scope(&sandbox->owner->mutex);
+    sandbox->held--;
+    (void)pthread_cond_broadcast(&sandbox->owner->changed);
 }
 
 bool sandbox_is_detached(struct sandbox *sandbox)

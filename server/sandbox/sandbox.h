@@ -143,6 +143,12 @@ const char *sandbox_id(const struct sandbox *sandbox);
 const char *sandbox_project(const struct sandbox *sandbox);
 struct nest *sandbox_nest(struct sandbox *sandbox);
 bool sandbox_is_paused(struct sandbox *sandbox);
+/*
+ * Keeps it from being paused until sandbox_let_go: what is asked of it meanwhile is answered, and
+ * not found by it when it is resumed. FAILED_PRECONDITION SANDBOX_PAUSED when it is.
+ */
+struct status sandbox_hold(struct sandbox *sandbox);
+void sandbox_let_go(struct sandbox *sandbox);
 /* Whether nest-init can be asked for the pipes of its commands now. */
 bool sandbox_is_detached(struct sandbox *sandbox);
 /*

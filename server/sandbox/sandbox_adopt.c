@@ -84,12 +84,15 @@ static int bury(struct sandboxes *sandboxes, Crownest__Records__SandboxRecord *r
 
     if (found && remove_jail(sandboxes, found->jail_id, &usage) < 0)
         return -EIO;
-    if (left_ms(record->sandbox) == 0) {
-        cause = CROWNEST__V1__END_CAUSE__END_CAUSE_TTL;
-        detail = "it passed while the service was down";
+    if (record->asked) {
+        cause = record->asked;
+        detail = "";
     } else if (record->sandbox->state == CROWNEST__V1__SANDBOX_STATE__SANDBOX_STATE_CREATING) {
         cause = CROWNEST__V1__END_CAUSE__END_CAUSE_CREATE_FAILED;
         detail = "the service was restarted before it was complete";
+    } else if (left_ms(record->sandbox) == 0) {
+        cause = CROWNEST__V1__END_CAUSE__END_CAUSE_TTL;
+        detail = "it passed while the service was down";
     } else if (found) {
         cause = CROWNEST__V1__END_CAUSE__END_CAUSE_INIT_DIED;
         detail = "nest-init ended while the service was down";
@@ -130,7 +133,8 @@ static int settle(struct reconcile *reconcile, Crownest__Records__SandboxRecord 
     bool alive = frozen || (found && found->state == SD_STATE_RUNNING);
     bool whole = record->sandbox->state != CROWNEST__V1__SANDBOX_STATE__SANDBOX_STATE_CREATING;
 
-    if (!alive || !whole || left_ms(record->sandbox) == 0)
+    /* What was about to end is ended now. */
+    if (!alive || !whole || record->asked || left_ms(record->sandbox) == 0)
         return bury(sandboxes, record, arena, found);
     int r = settle_state(sandboxes, record, frozen);
 

@@ -86,10 +86,13 @@ static void apply_state(void *arg, Crownest__Records__SandboxRecord *record, str
     record->sandbox->state = *(const Crownest__V1__SandboxState *)arg;
 }
 
+/* Waits for those who hold it: they know an end to their waiting. */
 static void set_paused(struct sandbox *sandbox, bool paused)
 {
     lock_scope(&sandbox->owner->mutex);
     sandbox->paused = paused;
+    while (paused && sandbox->held > 0)
+        (void)pthread_cond_wait(&sandbox->owner->changed, &sandbox->owner->mutex);
 }
 
 /* -EBUSY: it is so already, since an earlier try did not come to record it. */
@@ -97,9 +100,12 @@ static struct status freeze(struct sandbox *sandbox, bool frozen)
 {
     struct err err = {0};
     int r = sandboxd_set_frozen(sandbox->owner->sandboxd, sandbox->record->jail_id, frozen, &err);
+    const char *reason = frozen ? "PAUSE_FAILED" : "RESUME_FAILED";
 
+    if (r == -ECONNRESET || r == -ETIMEDOUT)
+        return status_unsure(reason, "%s", err.message);
     if (r < 0 && r != -EBUSY)
-        return status_unavailable(frozen ? "PAUSE_FAILED" : "RESUME_FAILED", "%s", err.message);
+        return status_unavailable(reason, "%s", err.message);
     return STATUS_OK_VALUE;
 }
 
@@ -116,8 +122,13 @@ static struct status pause_claimed(struct sandbox *sandbox, struct arena *arena,
     set_paused(sandbox, true);
     struct status status = edit_record(sandbox, apply_state, &state, NULL, arena, ret_sandbox);
 
-    if (status_is_ok(&status))
+    if (status_is_ok(&status)) {
         status = freeze(sandbox, true);
+        sandbox->unsure = status.admitted == STATUS_ADMITTED_UNKNOWN;
+    }
+    /* It may stand still, so it is taken for paused until somebody resumes it. */
+    if (sandbox->unsure)
+        return status;
     if (!status_is_ok(&status)) {
         struct status failure = status;
 
@@ -136,10 +147,12 @@ static struct status resume_claimed(struct sandbox *sandbox, struct arena *arena
     Crownest__V1__SandboxState state = CROWNEST__V1__SANDBOX_STATE__SANDBOX_STATE_RUNNING;
     struct status status = freeze(sandbox, false);
 
+    sandbox->unsure = true;
     if (status_is_ok(&status))
         status = edit_record(sandbox, apply_state, &state, NULL, arena, ret_sandbox);
     if (!status_is_ok(&status))
         return status;
+    sandbox->unsure = false;
     set_paused(sandbox, false);
     if (sandbox_is_detached(sandbox)) {
         (void)pthread_mutex_lock(&owner->mutex);
@@ -160,7 +173,7 @@ static struct status change_state(struct sandboxes *sandboxes, const char *proje
 
     if (!sandbox)
         return sandbox_not_running(sandboxes, project_id, id);
-    if (sandbox_is_paused(sandbox) == paused)
+    if (sandbox_is_paused(sandbox) == paused && !sandbox->unsure)
         status = sandboxes_get(sandboxes, project_id, id, arena, ret_sandbox);
     else if (paused)
         status = pause_claimed(sandbox, arena, ret_sandbox);

@@ -73,6 +73,27 @@ static int record_end(struct sandbox *sandbox, Crownest__V1__EndCause cause, con
     return r == -ENOENT ? 0 : r;
 }
 
+/*
+ * Why, before it is done: should the service die in between, the next one knows. Not synced, since
+ * a host that goes down takes the sandbox with it.
+ */
+static void note_intent(struct sandbox *sandbox, Crownest__V1__EndCause cause)
+{
+    struct schema_key key = sandbox_record_key(sandbox->project_id, sandbox->id);
+    struct arena *arena = arena_new(SANDBOX_ARENA_BYTES);
+    Crownest__Records__SandboxRecord *record;
+    int r = sandbox_record_read(sandbox->owner, sandbox->project_id, sandbox->id, arena, &record);
+
+    if (r == 0 && !record->asked) {
+        struct store_batch *batch = store_batch_new();
+
+        record->asked = cause;
+        record_put(batch, &key, &record->base);
+        (void)store_commit(sandbox->owner->store, batch, STORE_UNSYNCED);
+    }
+    arena_free(arena);
+}
+
 /* Those that were tied to it. */
 static void end_children(struct sandboxes *sandboxes, const struct sandbox *parent)
 {
@@ -100,8 +121,7 @@ static struct status end_jail(struct sandbox *sandbox)
         sandboxd_kill(sandbox->owner->sandboxd, sandbox->record->jail_id, &sandbox->usage, &err);
 
     if (r < 0)
-        return status_unavailable("KILL_FAILED", "the sandbox could not be killed: %s",
-                                  err.message);
+        return status_unsure("KILL_FAILED", "the sandbox could not be killed: %s", err.message);
     sandbox->jail_gone = true;
     return STATUS_OK_VALUE;
 }
@@ -127,6 +147,7 @@ static struct status end_claimed(struct sandbox *sandbox, Crownest__V1__EndCause
     struct sandboxes *sandboxes = sandbox->owner;
 
     disarm(sandbox);
+    note_intent(sandbox, cause);
     struct status status = end_and_record(sandbox, cause, detail);
     bool ended = status_is_ok(&status);
 

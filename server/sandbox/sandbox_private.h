@@ -30,6 +30,8 @@ struct sandbox {
     bool end_job_queued;
     bool paused;
     bool detached;            /* adopted while it was paused: its commands wait for their pipes */
+    unsigned held;            /* by those who start a command: it is not paused meanwhile */
+    bool unsure;              /* sandboxd did not say whether it stands still; of who claimed it */
     uint32_t oom_kills;       /* that were heard of */
     uint64_t expire_ms;       /* wall clock */
     uint64_t lease_expire_ms; /* wall clock */

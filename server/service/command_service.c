@@ -22,6 +22,7 @@ struct event_stream {
     struct rpc_waker *waker;
     bool announce; /* `started` comes first */
     bool follow;
+    bool over;   /* its end was recorded, even if a full disk kept it from its log */
     bool exited; /* `exited` was sent */
 };
 
@@ -105,6 +106,7 @@ static struct status event_stream_open(struct rpc_call *call, const char *comman
     stream->commands = service->commands;
     memcpy(stream->project_id, project_id, strlen(project_id) + 1);
     memcpy(stream->command_id, command_id, strlen(command_id) + 1);
+    stream->over = record->command->end_time != NULL;
     stream->waker = rpc_call_waker(call);
     status = event_stream_start(stream, rpc_call_arena(call), start);
     if (!status_is_ok(&status)) {
@@ -214,7 +216,7 @@ static enum rpc_pull event_stream_pull(struct event_stream *stream, struct arena
         return pull_record(stream, false, arena, ret_event, ret_status);
     }
     /* Asked before the log is read: what is written in between is found by the next pull. */
-    bool over = log_ended(stream->log);
+    bool over = stream->over || log_ended(stream->log);
     int r = log_reader_next(stream->reader, &frame);
 
     /* Much of the other stream: first those that share this thread, then the rest. */

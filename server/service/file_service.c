@@ -66,8 +66,7 @@ static struct status file_failed(int error, const char *field)
                               "the sandbox has ended");
         break;
     default:
-        status =
-            status_unavailable("FILE_FAILED", "the sandbox could not do it: %s", strerror(-error));
+        status = status_unsure("FILE_FAILED", "the sandbox could not do it: %s", strerror(-error));
     }
     return status_at(status, field);
 }

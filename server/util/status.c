@@ -48,3 +48,15 @@ struct status status_unavailable(const char *reason, const char *format, ...)
     status.retryable = true;
     return status;
 }
+
+struct status status_unsure(const char *reason, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    struct status status = status_make(STATUS_UNAVAILABLE, reason, format, args);
+    va_end(args);
+    status.retryable = true;
+    status.admitted = STATUS_ADMITTED_UNKNOWN;
+    return status;
+}

@@ -59,6 +59,10 @@ struct status status_invalid(const char *field, const char *reason, const char *
 /* The same status with a field. */
 struct status status_at(struct status status, const char *field);
 
-/* UNAVAILABLE, retryable. */
+/* UNAVAILABLE, retryable; nothing was changed. */
 struct status status_unavailable(const char *reason, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* The same where it is not known whether anything was changed. */
+struct status status_unsure(const char *reason, const char *format, ...)
     __attribute__((format(printf, 2, 3)));

@@ -7,7 +7,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "tests/rpc/host_state.h"
 #include "tests/rpc/service_fixture.h"
@@ -117,6 +119,39 @@ static void what_ends_while_nobody_is_there_is_told_afterwards(void **state)
     step_kill(service->client, id);
 }
 
+/* As one to which a full disk did not let it be written. */
+static void take_end(const struct service *service, const char *command_id)
+{
+    char path[SERVICE_PATH_SIZE];
+    struct stat log;
+
+    (void)snprintf(path, sizeof(path), "%s/server/data/logs/%s/%s.log", service->dir,
+                   command_id + strlen(command_id) - 2, command_id);
+    assert_int_equal(stat(path, &log), 0);
+    assert_int_equal(truncate(path, log.st_size - 1), 0);
+}
+
+static void a_log_without_its_end_is_not_waited_for(void **state)
+{
+    struct service *service = service_of(state);
+    struct transcript transcript;
+    char id[STEP_ID_SIZE];
+    char command[STEP_ID_SIZE];
+
+    step_create(service->client, "base", id);
+    step_start(service->client, id, "echo all; exit 3", command);
+    step_read_log(service->client, command, 0, true, &transcript);
+    transcript_done(&transcript);
+    service_crash_crownestd(service);
+    take_end(service, command);
+    service_come_back(service);
+    step_read_log(service->client, command, 0, true, &transcript);
+    assert_int_equal(transcript.size, 4);
+    assert_int_equal(transcript.exited->command->exit_code, 3);
+    transcript_done(&transcript);
+    step_kill(service->client, id);
+}
+
 static void a_ttl_that_passes_meanwhile_is_kept(void **state)
 {
     struct service *service = service_of(state);
@@ -143,6 +178,47 @@ static void a_ttl_that_passes_meanwhile_is_kept(void **state)
     crownest__v1__command__free_unpacked(record, NULL);
     crownest__v1__sandbox__free_unpacked(sandbox, NULL);
     crownest__v1__create_sandbox_response__free_unpacked(response, NULL);
+}
+
+/* Asked for while sandboxd does not listen, and given up. */
+static void kill_in_vain(const struct service *service, const char *id)
+{
+    Crownest__V1__KillSandboxRequest request = CROWNEST__V1__KILL_SANDBOX_REQUEST__INIT;
+    Crownest__V1__KillSandboxResponse *response;
+    const struct crownest_call_options options = {.deadline_ms = 1000};
+
+    request.sandbox_id = STEP_TEXT(id);
+    assert_true(crownest_sandbox_kill(service->client, &request, &options, &response, &error) < 0);
+}
+
+static void an_end_that_was_begun_is_brought_to_its_end(void **state)
+{
+    struct service *service = service_of(state);
+    char id[STEP_ID_SIZE];
+
+    step_create(service->client, "base", id);
+    assert_int_equal(kill(service->sandboxd, SIGSTOP), 0);
+    kill_in_vain(service, id);
+    service_crash_crownestd(service);
+    assert_int_equal(kill(service->sandboxd, SIGCONT), 0);
+    service_come_back(service);
+    Crownest__V1__Sandbox *sandbox = step_sandbox(service->client, id);
+
+    assert_int_equal(sandbox->end_cause, CROWNEST__V1__END_CAUSE__END_CAUSE_KILLED);
+    crownest__v1__sandbox__free_unpacked(sandbox, NULL);
+}
+
+static void a_start_that_fails_ends_nothing(void **state)
+{
+    struct service *service = service_of(state);
+    char id[STEP_ID_SIZE];
+
+    step_create(service->client, "base", id);
+    service_crash_crownestd(service);
+    service_fail_to_come_back(service);
+    service_come_back(service);
+    step_do(service->client, id, "true");
+    step_kill(service->client, id);
 }
 
 static void pause_sandbox(struct crownest_client *client, const char *id)
@@ -198,6 +274,27 @@ static void what_was_paused_stays_paused(void **state)
 
     assert_int_equal(record->exit_cause, CROWNEST__V1__EXIT_CAUSE__EXIT_CAUSE_SANDBOX_ENDED);
     crownest__v1__command__free_unpacked(record, NULL);
+}
+
+/* Each new server reaches for a nest-init that cannot take its hand. */
+static void a_pause_outlasts_many_servers(void **state)
+{
+    struct service *service = service_of(state);
+    char id[STEP_ID_SIZE];
+
+    step_create(service->client, "base", id);
+    pause_sandbox(service->client, id);
+    for (int i = 0; i < 12; i++) {
+        service_crash_crownestd(service);
+        service_come_back(service);
+    }
+    Crownest__V1__Sandbox *sandbox = step_sandbox(service->client, id);
+
+    assert_int_equal(sandbox->state, CROWNEST__V1__SANDBOX_STATE__SANDBOX_STATE_PAUSED);
+    crownest__v1__sandbox__free_unpacked(sandbox, NULL);
+    resume_sandbox(service->client, id);
+    step_do(service->client, id, "true");
+    step_kill(service->client, id);
 }
 
 static uint64_t write_input(struct crownest_client *client, const char *command, uint64_t offset,
@@ -307,8 +404,12 @@ int main(void)
         cmocka_unit_test(a_command_goes_on_when_sandboxd_is_killed),
         cmocka_unit_test(a_command_goes_on_when_both_are_killed),
         cmocka_unit_test(what_ends_while_nobody_is_there_is_told_afterwards),
+        cmocka_unit_test(a_log_without_its_end_is_not_waited_for),
         cmocka_unit_test(a_ttl_that_passes_meanwhile_is_kept),
+        cmocka_unit_test(an_end_that_was_begun_is_brought_to_its_end),
+        cmocka_unit_test(a_start_that_fails_ends_nothing),
         cmocka_unit_test(what_was_paused_stays_paused),
+        cmocka_unit_test(a_pause_outlasts_many_servers),
         cmocka_unit_test(input_counts_once_across_a_crash),
         cmocka_unit_test(timeouts_and_cancels_hold_afterwards),
         cmocka_unit_test(ready_jails_of_a_dead_server_are_removed),

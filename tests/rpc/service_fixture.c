@@ -403,6 +403,17 @@ void service_come_back(struct service *service)
     service->other = service_client(service, service->other_key);
 }
 
+void service_fail_to_come_back(struct service *service)
+{
+    char path[SERVICE_PATH_SIZE];
+
+    (void)below(service, "server/c.sock", path);
+    (void)unlink(path);
+    assert_int_equal(mkdir(path, 0700), 0);
+    assert_false(start_crownestd(service, server_user()));
+    assert_int_equal(rmdir(path), 0);
+}
+
 /* Whether it ended by itself with exit code 0. */
 static bool stop(pid_t *pid)
 {

@@ -75,6 +75,8 @@ void service_crash_sandboxd(struct service *service);
 void service_stop(struct service *service);
 /* Starts what does not run, and makes the clients anew, since the port is another one. */
 void service_come_back(struct service *service);
+/* Starts crownestd where it cannot serve, and waits until it has given up. */
+void service_fail_to_come_back(struct service *service);
 
 /* The running service; skips the test when there is none. */
 struct service *service_of(void **state);
