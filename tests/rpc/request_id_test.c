@@ -1,5 +1,4 @@
-/* The same request sent again, one after the other or at once, makes one thing. */
-#include <pthread.h>
+/* The same request sent again makes one thing. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,9 +7,6 @@
 #include "tests/rpc/leftovers.h"
 #include "tests/rpc/service_fixture.h"
 #include "tests/rpc/steps.h"
-
-#define PARALLEL 16
-#define OUTPUT_SIZE 256
 
 static struct crownest_error error;
 
@@ -151,122 +147,6 @@ static void a_refused_request_may_be_sent_again(void **state)
     step_kill(client, sandbox_id);
 }
 
-/* One of the runs at the same time; asserts belong to the test's own thread. */
-struct run {
-    struct crownest_client *client;
-    const char *sandbox_id;
-    pthread_t thread;
-    pthread_barrier_t *barrier;
-    struct crownest_error error;
-    int result;
-    char command_id[STEP_ID_SIZE];
-    char output[OUTPUT_SIZE];
-    size_t size;
-    int exit_code;
-};
-
-static void note(struct run *run, const Crownest__V1__CommandEvent *event)
-{
-    if (event->event_case == CROWNEST__V1__COMMAND_EVENT__EVENT_STARTED)
-        (void)snprintf(run->command_id, STEP_ID_SIZE, "%s", event->started->command->command_id);
-    if (event->event_case == CROWNEST__V1__COMMAND_EVENT__EVENT_EXITED)
-        run->exit_code = event->exited->command->exit_code;
-    if (event->event_case != CROWNEST__V1__COMMAND_EVENT__EVENT_OUTPUT ||
-        run->size + event->output->data.len >= OUTPUT_SIZE)
-        return;
-    memcpy(run->output + run->size, event->output->data.data, event->output->data.len);
-    run->size += event->output->data.len;
-}
-
-static void *run_once(void *arg)
-{
-    struct run *run = arg;
-    Crownest__V1__CommandSpec command =
-        step_shell(run->sandbox_id, "echo ran >> count; echo output; exit 7");
-    Crownest__V1__RunCommandRequest request = CROWNEST__V1__RUN_COMMAND_REQUEST__INIT;
-    Crownest__V1__RunCommandResponse *message;
-    struct crownest_command_run_reader *reader;
-
-    request.request_id = STEP_TEXT("parallel");
-    request.command = &command;
-    run->exit_code = -1;
-    (void)pthread_barrier_wait(run->barrier);
-    run->result = crownest_command_run_open(run->client, &request, NULL, &reader, &run->error);
-    if (run->result < 0)
-        return NULL;
-    while ((run->result = crownest_command_run_next(reader, &message, &run->error)) > 0) {
-        note(run, message->event);
-        crownest__v1__run_command_response__free_unpacked(message, NULL);
-    }
-    crownest_command_run_free(reader);
-    return NULL;
-}
-
-static void sixteen_runs_at_once_with_one_id_run_once(void **state)
-{
-    struct crownest_client *client = service_of(state)->client;
-    static struct run runs[PARALLEL];
-    pthread_barrier_t barrier;
-    char sandbox_id[STEP_ID_SIZE];
-    size_t size;
-
-    step_create(client, "base", sandbox_id);
-    assert_int_equal(pthread_barrier_init(&barrier, NULL, PARALLEL), 0);
-    for (size_t i = 0; i < PARALLEL; i++) {
-        runs[i] = (struct run){.client = client, .sandbox_id = sandbox_id, .barrier = &barrier};
-        assert_int_equal(pthread_create(&runs[i].thread, NULL, run_once, &runs[i]), 0);
-    }
-    for (size_t i = 0; i < PARALLEL; i++)
-        (void)pthread_join(runs[i].thread, NULL);
-    (void)pthread_barrier_destroy(&barrier);
-    for (size_t i = 0; i < PARALLEL; i++) {
-        assert_done(runs[i].result, &runs[i].error);
-        assert_string_equal(runs[i].command_id, runs[0].command_id);
-        assert_string_equal(runs[i].output, "output\n");
-        assert_int_equal(runs[i].exit_code, 7);
-    }
-    char *count = (char *)step_read(client, sandbox_id, "count", &size);
-
-    assert_string_equal(count, "ran\n");
-    free(count);
-    step_kill(client, sandbox_id);
-}
-
-struct creation {
-    struct crownest_client *client;
-    pthread_t thread;
-    int result;
-    struct crownest_error error;
-    char id[STEP_ID_SIZE];
-};
-
-static void *create_once(void *arg)
-{
-    struct creation *creation = arg;
-
-    creation->result = step_try_create(creation->client, "parallel-create", "base", creation->id,
-                                       &creation->error);
-    return NULL;
-}
-
-static void sixteen_creates_at_once_with_one_id_create_once(void **state)
-{
-    struct crownest_client *client = service_of(state)->client;
-    static struct creation creations[PARALLEL];
-
-    for (size_t i = 0; i < PARALLEL; i++) {
-        creations[i] = (struct creation){.client = client};
-        assert_int_equal(pthread_create(&creations[i].thread, NULL, create_once, &creations[i]), 0);
-    }
-    for (size_t i = 0; i < PARALLEL; i++)
-        (void)pthread_join(creations[i].thread, NULL);
-    for (size_t i = 0; i < PARALLEL; i++) {
-        assert_done(creations[i].result, &creations[i].error);
-        assert_string_equal(creations[i].id, creations[0].id);
-    }
-    step_kill(client, creations[0].id);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -274,8 +154,6 @@ int main(void)
         cmocka_unit_test(an_answer_outlives_what_it_speaks_of),
         cmocka_unit_test(an_id_is_not_taken_for_another_request),
         cmocka_unit_test(a_refused_request_may_be_sent_again),
-        cmocka_unit_test(sixteen_runs_at_once_with_one_id_run_once),
-        cmocka_unit_test(sixteen_creates_at_once_with_one_id_create_once),
         cmocka_unit_test(service_leaves_nothing),
     };
 
