@@ -22,6 +22,7 @@
 #include "server/rpc/rpc.h"
 #include "server/sandbox/log_sweeper.h"
 #include "server/service/service.h"
+#include "server/util/failpoint.h"
 
 #define DRAIN_MS 5000
 #define PATH_SIZE 4096
@@ -243,6 +244,7 @@ static int open_domain(struct node *node, struct err *err)
     r = sandboxes_reconcile(service->sandboxes, err);
     if (r == 0)
         r = commands_reconcile(service->commands, service->sandboxes, err);
+    FAILPOINT("service.reconciled");
     if (r == 0) {
         sandboxes_greet(service->sandboxes);
         node->log_sweeper = log_sweeper_new(service->store, path);

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "server/util/cleanup.h"
+#include "server/util/failpoint.h"
 #include "server/util/id.h"
 
 #define PREFIX "sha256:"
@@ -117,7 +118,7 @@ void blob_store_close(struct blob_store *store)
 static int write_all(int fd, const uint8_t *data, size_t size)
 {
     while (size > 0) {
-        ssize_t written = write(fd, data, size);
+        ssize_t written = write(fd, data, FAILPOINT_SIZE("artifact.write", size));
 
         if (written < 0 && errno == EINTR)
             continue;
@@ -149,8 +150,10 @@ static int copy(int from, int to, uint64_t limit, EVP_MD_CTX *digest, uint64_t *
         size += (uint64_t)got;
         if (size > limit)
             return -EFBIG;
-        int result = write_all(to, data, (size_t)got);
+        int result = FAILPOINT_ERROR("artifact.copy");
 
+        if (result == 0)
+            result = write_all(to, data, (size_t)got);
         if (result < 0)
             return result;
         if (EVP_DigestUpdate(digest, data, (size_t)got) != 1)
@@ -212,8 +215,10 @@ int blob_put(struct blob_store *store, int from_fd, uint64_t limit,
         return err_set(err, errno, "cannot make a blob: %s", strerror(errno));
     int result = copy_and_digest(from_fd, fd, limit, &place, &size);
 
+    FAILPOINT("artifact.copied");
     if (result == 0)
         result = publish(store, temporary, &place);
+    FAILPOINT("artifact.published");
     (void)unlinkat(store->unfinished, temporary, 0);
     if (result == -EFBIG)
         return err_set(err, EFBIG, "the file is larger than %llu bytes", (unsigned long long)limit);

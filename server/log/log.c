@@ -10,6 +10,7 @@
 
 #include "server/log/private.h"
 #include "server/util/cleanup.h"
+#include "server/util/failpoint.h"
 #include "server/util/limits.h"
 
 /* Kept free below the limit for the frames that end a log, each with the zeros before it. */
@@ -38,6 +39,10 @@ static struct log *log_new(int fd, const char *directory, uint64_t limit)
 
 int log_write_at(int fd, struct iovec *parts, int count, uint64_t position)
 {
+    int told = FAILPOINT_ERROR("log.write");
+
+    if (told < 0)
+        return told;
     while (count > 0) {
         ssize_t written = pwritev(fd, parts, count, (off_t)position);
 
@@ -421,11 +426,18 @@ static int64_t fill_frame(struct log *log, enum log_stream stream, uint64_t time
                           .offset = log->offset,
                           .end = log->offset};
     off_t position = (off_t)(log->position + FRAME_HEADER);
+    size_t size = FAILPOINT_SIZE("log.size", LIMIT_LOG_FRAME);
     int result = write_header(log, &frame);
-    int64_t moved = result < 0 ? result : move(pipe_fd, log->fd, &position, LIMIT_LOG_FRAME);
 
+    FAILPOINT("log.opened");
+    if (result == 0)
+        result = FAILPOINT_ERROR("log.move");
+    int64_t moved = result < 0 ? result : move(pipe_fd, log->fd, &position, size);
+
+    FAILPOINT("log.moved");
     if (moved <= 0)
         return moved;
+    moved -= FAILPOINT_SKIP("broken.output");
     result = log_close_frame(log, &frame, (size_t)moved);
     if (result == 0) {
         kept(log, (size_t)moved);
@@ -488,6 +500,7 @@ int log_finish(struct log *log)
         return refusal;
     int result = write_end(log);
 
+    FAILPOINT("log.finished");
     if (result == -ENOSPC)
         return result;
     if (result < 0)

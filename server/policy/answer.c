@@ -10,6 +10,7 @@
 #include "server/store/record.h"
 #include "server/util/cleanup.h"
 #include "server/util/clock.h"
+#include "server/util/failpoint.h"
 #include "server/util/limits.h"
 
 #define REQUEST_ID_MAX 64
@@ -60,6 +61,7 @@ void answer_end(struct answer *answer)
 {
     struct answers *answers = answer->owner;
 
+    FAILPOINT("answer.end");
     if (answer->request_id[0] == '\0')
         return;
     lock_scope(&answers->mutex);
@@ -122,6 +124,8 @@ static void answer_put(const struct answer *answer, struct store_batch *batch,
 {
     struct schema_key key = answer_key(answer);
 
+    if (FAILPOINT_SKIP("broken.answer"))
+        return;
     record->method = (char *)(uintptr_t)answer->method;
     record->request_hash =
         (ProtobufCBinaryData){.data = (uint8_t *)(uintptr_t)answer->hash, .len = 32};
@@ -153,6 +157,7 @@ struct status answer_write(const struct answer *answer, struct store *store,
         return STATUS_OK_VALUE;
     struct store_batch *batch = store_batch_new();
 
+    FAILPOINT("answer.done");
     answer_keep(answer, batch, response);
     return record_commit(store, batch);
 }

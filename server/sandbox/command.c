@@ -11,6 +11,7 @@
 #include "server/util/cleanup.h"
 #include "server/util/clock.h"
 #include "server/util/cond.h"
+#include "server/util/failpoint.h"
 #include "server/util/limits.h"
 #include "server/util/prototime.h"
 
@@ -311,10 +312,12 @@ struct status command_spawn(struct command *command, const Crownest__Records__Co
 
     for (size_t i = 0; i < asked->n_argv; i++)
         buf_append(&blob, asked->argv[i], strlen(asked->argv[i]) + 1);
+    FAILPOINT("command.spawn.intended");
     options.envc = environment_append(&environment, &blob);
     options.blob = buf_bytes(&blob);
     int r = nest_spawn(sandbox_nest(command->sandbox), command->number, &options, fds, &step);
 
+    FAILPOINT("command.spawn.spawned");
     if (r < 0)
         return spawn_failed(r, step, asked);
     command_attach(command, fds, record->timeout_ms);
@@ -371,6 +374,7 @@ struct status commands_start(struct commands *commands, struct sandbox *sandbox,
         status = record_write_failed(commands->options.store);
     else
         status = command_spawn(command, record);
+    FAILPOINT("command.start.done");
     sandbox_let_go(sandbox);
     if (!status_is_ok(&status)) {
         if (command_record_take_back(commands->options.store, record->command, commit) < 0)

@@ -7,6 +7,7 @@
 #include "server/sandbox/command_record.h"
 #include "server/store/record.h"
 #include "server/util/clock.h"
+#include "server/util/failpoint.h"
 #include "server/util/prototime.h"
 
 #define ONE_MS 1 /* a timeout that has passed: as good as now */
@@ -31,6 +32,7 @@ static struct status reach(struct command *command, Crownest__Records__CommandRe
     int fds[NEST_PIPE_COUNT];
     int r = nest_attach(sandbox_nest(command->sandbox), command->number, fds);
 
+    FAILPOINT("command.reconcile.attached");
     if (r == -ESRCH)
         return command_spawn(command, record);
     if (r < 0)
@@ -69,6 +71,7 @@ static int bury(struct commands *commands, Crownest__Records__CommandRecord *rec
     struct collect_result none = {0};
     struct log *log;
 
+    FAILPOINT("command.reconcile.lost");
     record->command->exit_cause = cause;
     record->command->end_time = prototime_from_us(arena, clock_wall_us());
     record->n_env = 0;

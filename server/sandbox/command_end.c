@@ -13,6 +13,7 @@
 #include "server/util/clock.h"
 #include "server/util/cond.h"
 #include "server/util/container_of.h"
+#include "server/util/failpoint.h"
 #include "server/util/limits.h"
 #include "server/util/prototime.h"
 
@@ -114,6 +115,7 @@ static bool record_end(struct command *command, struct arena *arena)
     record->n_env = 0;
     record->command->log_bytes = log_size(command->log);
     collect_declared(command, record, arena, &collected);
+    FAILPOINT("command.end.collected");
     command->recorded = command_record_exit(store, record, &collected) == 0;
     return command->recorded;
 }
@@ -148,8 +150,10 @@ void command_finish_run(struct job *job)
 
     if (loop_disarm(command->owner->options.loop, &command->timeout))
         command_unref(command);
+    FAILPOINT("command.end.begun");
     bool done = log_finish(command->log) != -ENOSPC && record_end(command, arena);
 
+    FAILPOINT("command.end.recorded");
     arena_free(arena);
     if (!done) {
         record_end_later(command);
@@ -158,6 +162,7 @@ void command_finish_run(struct job *job)
     /* The end of the log is what tells readers to look at the record, so it comes after it. */
     (void)log_end(command->log);
     nest_ack(sandbox_nest(command->sandbox), command->number);
+    FAILPOINT("command.end.acknowledged");
     command_forget(command);
     command_unref(command);
 }
@@ -183,6 +188,7 @@ static void ask_end(struct command *command, Crownest__V1__ExitCause cause)
         record->asked = command->asked;
         (void)command_record_write(store, record);
     }
+    FAILPOINT("command.kill.intended");
     (void)pthread_mutex_unlock(&command->record_mutex);
     arena_free(arena);
 }
@@ -192,6 +198,7 @@ static int kill_tree(struct command *command)
 {
     int r = nest_kill(sandbox_nest(command->sandbox), command->number);
 
+    FAILPOINT("command.kill.done");
     return r == -ESRCH || r == -ENOENT || r == -ECONNRESET ? 0 : r;
 }
 

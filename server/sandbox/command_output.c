@@ -7,6 +7,7 @@
 
 #include "server/util/clock.h"
 #include "server/util/container_of.h"
+#include "server/util/failpoint.h"
 #include "server/util/limits.h"
 
 #define DRAIN_BYTES_MAX (2U << 20) /* more than a pipe holds, so a pipe is drained within it */
@@ -24,6 +25,7 @@ static void output_close(struct output *output)
 /* Moves what is there, at most one frame. Returns the bytes, 0 at the end, or a negative errno. */
 static int64_t output_move(struct output *output)
 {
+    FAILPOINT("command.output.ready");
     /* What the log cannot keep it counts, and shows as a gap: the command is not stopped by it. */
     return log_splice(output->command->log, output->stream, clock_wall_us(), output->source.fd);
 }
@@ -61,6 +63,7 @@ void command_end(struct command *command)
     command->ended = true;
     command->end_us = clock_wall_us();
     output_drain(&command->outputs[0]);
+    FAILPOINT("command.output.drained");
     output_drain(&command->outputs[1]);
     /* The loop's reference goes to the job. */
     workers_submit(command->owner->workers, &command->finish_job);

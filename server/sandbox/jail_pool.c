@@ -10,6 +10,7 @@
 #include "server/util/cleanup.h"
 #include "server/util/clock.h"
 #include "server/util/cond.h"
+#include "server/util/failpoint.h"
 #include "server/util/fdpass.h"
 
 #define RETRY_MS 2000 /* after a jail could not be built in advance */
@@ -66,6 +67,7 @@ static void destroy(struct jail_pool *pool, struct jail *jail)
     struct sd_reply reply;
 
     fdpass_close(jail->fds, SD_FD_COUNT);
+    FAILPOINT("pool.destroy");
     if (sandboxd_kill(pool->sandboxd, jail->id, &reply, NULL) < 0)
         lose(pool, jail->id);
 }
@@ -204,6 +206,7 @@ static int fill_one(struct jail_pool *pool, const uint8_t digest[SD_DIGEST_SIZE]
     id_make("sbx_", jail.id);
     int r = create(pool, jail.id, digest, limits, &jail, NULL);
 
+    FAILPOINT("pool.built");
     if (r == 0 && !keep(pool, digest, limits, &jail))
         destroy(pool, &jail);
     return r;

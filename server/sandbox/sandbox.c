@@ -10,6 +10,7 @@
 #include "server/store/record.h"
 #include "server/util/cleanup.h"
 #include "server/util/clock.h"
+#include "server/util/failpoint.h"
 #include "server/util/limits.h"
 #include "server/util/prototime.h"
 
@@ -356,6 +357,7 @@ static struct status build(struct sandboxes *sandboxes, const uint8_t template_h
     record->jail_id = record->sandbox->sandbox_id;
     if (write_living(sandboxes, record, NULL) < 0)
         return record_write_failed(sandboxes->store);
+    FAILPOINT("sandbox.create.intended");
     int r =
         jail_pool_build(sandboxes->jails, record->jail_id, template_hash, limits, ret_jail, &err);
 
@@ -423,6 +425,7 @@ struct status sandboxes_create(struct sandboxes *sandboxes, const uint8_t templa
         unadmit(sandboxes);
         return status;
     }
+    FAILPOINT("sandbox.create.built");
     struct sandbox *sandbox = sandbox_new(sandboxes, jail.fds, record);
 
     nest_hello(sandbox->nest);
@@ -430,6 +433,7 @@ struct status sandboxes_create(struct sandboxes *sandboxes, const uint8_t templa
     record->sandbox->start_time = prototime_from_us(arena, clock_wall_us());
     if (write_living(sandboxes, record, commit) < 0)
         status = record_write_failed(sandboxes->store);
+    FAILPOINT("sandbox.create.recorded");
     (void)sandbox_ref(sandbox);
     sandbox_start(sandbox, due);
     if (status_is_ok(&status))

@@ -8,6 +8,7 @@
 
 #include "server/store/record.h"
 #include "server/util/clock.h"
+#include "server/util/failpoint.h"
 #include "server/util/limits.h"
 #include "server/util/prototime.h"
 
@@ -59,6 +60,7 @@ static int adopt(struct sandboxes *sandboxes, const Crownest__Records__SandboxRe
     int fds[SD_FD_COUNT];
     int r = sandboxd_adopt(sandboxes->sandboxd, record->jail_id, fds, NULL);
 
+    FAILPOINT("sandbox.reconcile.adopted");
     if (r < 0)
         return r;
     struct sandbox *sandbox = sandbox_new(sandboxes, fds, record);
@@ -84,6 +86,7 @@ static int bury(struct sandboxes *sandboxes, Crownest__Records__SandboxRecord *r
 
     if (found && remove_jail(sandboxes, found->jail_id, &usage) < 0)
         return -EIO;
+    FAILPOINT("sandbox.reconcile.removed");
     if (record->asked) {
         cause = record->asked;
         detail = "";
@@ -115,6 +118,7 @@ static int settle_state(struct sandboxes *sandboxes, Crownest__Records__SandboxR
         return 0;
     struct store_batch *batch = store_batch_new();
 
+    FAILPOINT("sandbox.reconcile.restated");
     sandbox->state = state;
     record_put(batch, &key, &record->base);
     return store_commit(sandboxes->store, batch, STORE_SYNCED);
@@ -204,7 +208,9 @@ int sandboxes_reconcile(struct sandboxes *sandboxes, struct err *err)
 
     if (r < 0)
         return r;
+    FAILPOINT("sandbox.reconcile.listed");
     r = record_each(sandboxes->store, "live", settle_one, &reconcile);
+    FAILPOINT("sandbox.reconcile.settled");
     if (remove_unclaimed(&reconcile) < 0 || r < 0)
         return err_set(err, EIO, "sandboxes of an earlier process could not be taken over");
     return 0;

@@ -7,6 +7,7 @@
 #include "server/store/record.h"
 #include "server/util/cleanup.h"
 #include "server/util/clock.h"
+#include "server/util/failpoint.h"
 #include "server/util/limits.h"
 #include "server/util/prototime.h"
 
@@ -26,11 +27,13 @@ static struct status edit_record(struct sandbox *sandbox, edit_fn *edit, void *a
     edit(arg, record, arena);
     struct store_batch *batch = store_batch_new();
 
+    FAILPOINT("sandbox.change.unrecorded");
     record_put(batch, &key, &record->base);
     if (commit)
         commit->add(commit->arg, batch, record->sandbox);
     if (store_commit(sandbox->owner->store, batch, STORE_SYNCED) < 0)
         return record_write_failed(sandbox->owner->store);
+    FAILPOINT("sandbox.change.recorded");
     *ret_sandbox = record->sandbox;
     return STATUS_OK_VALUE;
 }
@@ -102,6 +105,7 @@ static struct status freeze(struct sandbox *sandbox, bool frozen)
     int r = sandboxd_set_frozen(sandbox->owner->sandboxd, sandbox->record->jail_id, frozen, &err);
     const char *reason = frozen ? "PAUSE_FAILED" : "RESUME_FAILED";
 
+    FAILPOINT("sandbox.freeze.done");
     if (r == -ECONNRESET || r == -ETIMEDOUT)
         return status_unsure(reason, "%s", err.message);
     if (r < 0 && r != -EBUSY)

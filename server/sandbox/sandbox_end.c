@@ -6,6 +6,7 @@
 #include "server/store/record.h"
 #include "server/util/clock.h"
 #include "server/util/container_of.h"
+#include "server/util/failpoint.h"
 #include "server/util/limits.h"
 #include "server/util/prototime.h"
 
@@ -135,7 +136,9 @@ static struct status end_and_record(struct sandbox *sandbox, Crownest__V1__EndCa
 
     if (!status_is_ok(&status))
         return status;
+    FAILPOINT("sandbox.end.killed");
     sandboxes->hooks.settle(sandboxes->hooks.arg, sandbox);
+    FAILPOINT("sandbox.end.settled");
     return record_end(sandbox, cause, detail) < 0 ? record_write_failed(sandboxes->store)
                                                   : STATUS_OK_VALUE;
 }
@@ -148,9 +151,11 @@ static struct status end_claimed(struct sandbox *sandbox, Crownest__V1__EndCause
 
     disarm(sandbox);
     note_intent(sandbox, cause);
+    FAILPOINT("sandbox.end.begun");
     struct status status = end_and_record(sandbox, cause, detail);
     bool ended = status_is_ok(&status);
 
+    FAILPOINT("sandbox.end.recorded");
     if (!ended)
         try_again_later(sandbox, cause);
     (void)pthread_mutex_lock(&sandboxes->mutex);

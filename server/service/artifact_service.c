@@ -4,6 +4,7 @@
 #include "server/service/fd_stream.h"
 #include "server/service/page.h"
 #include "server/service/service.h"
+#include "server/util/failpoint.h"
 
 static struct status read_artifact(struct rpc_call *call, const char *id,
                                    Crownest__V1__Artifact **ret_artifact)
@@ -40,6 +41,7 @@ static struct status collect(struct rpc_call *call, const struct answer *answer,
         return status;
     struct store_batch *batch = store_batch_new();
 
+    FAILPOINT("artifact.collected");
     response->artifacts = result.artifacts;
     response->n_artifacts = result.artifact_count;
     collect_record(batch, &result);

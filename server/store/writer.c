@@ -10,6 +10,7 @@
 #include "server/util/cleanup.h"
 #include "server/util/clock.h"
 #include "server/util/cond.h"
+#include "server/util/failpoint.h"
 
 #define QUEUE_PLACES 1024
 #define GROUP_BYTES (4U << 20)
@@ -117,6 +118,10 @@ static int write_error(char *error)
 
 static int write_group(struct writer *writer, const struct pending *group)
 {
+    int told = FAILPOINT_ERROR("store.write.before");
+
+    if (told < 0)
+        return told;
     rocksdb_writebatch_t *joined = rocksdb_writebatch_create();
     rocksdb_writeoptions_t *options = rocksdb_writeoptions_create();
     bool sync = false;
@@ -132,6 +137,8 @@ static int write_group(struct writer *writer, const struct pending *group)
     rocksdb_writebatch_destroy(joined);
     if (error)
         return write_error(error);
+    if (FAILPOINT_ERROR("store.write.after") < 0)
+        return -EIO;
     if (sync)
         move_mark(writer);
     return 0;
@@ -356,7 +363,8 @@ static void *writer_main(void *arg)
 
         if (atomic_load(&writer->condition) == WORKS) {
             (void)pthread_mutex_unlock(&writer->mutex);
-            result = serve(writer, group);
+            result = FAILPOINT_SKIP("broken.write") ? 0 : serve(writer, group);
+            FAILPOINT("store.write.marked");
             (void)pthread_mutex_lock(&writer->mutex);
         }
         answer_group(group, result);

@@ -2,6 +2,8 @@
 
 #include <time.h>
 
+#include "server/util/failpoint.h"
+
 static uint64_t read_us(clockid_t id)
 {
     struct timespec now;
@@ -12,12 +14,12 @@ static uint64_t read_us(clockid_t id)
 
 uint64_t clock_wall_ms(void)
 {
-    return read_us(CLOCK_REALTIME) / 1000;
+    return clock_wall_us() / 1000;
 }
 
 uint64_t clock_wall_us(void)
 {
-    return read_us(CLOCK_REALTIME);
+    return read_us(CLOCK_REALTIME) + (uint64_t)FAILPOINT_JUMP("clock.wall");
 }
 
 uint64_t clock_monotonic_ms(void)

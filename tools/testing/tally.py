@@ -4,8 +4,8 @@
     tally.py KIND NAME FILE STATUS [KIND NAME FILE STATUS]...
 
 KIND is bazel (FILE is a build event file), node (the output of `node --test`), unittest (the output
-of `python3 -m unittest`) or vm (the output of tests/vm/run); NAME is what the suite is called here; STATUS is its runner's exit
-code. Prints each suite, the names of what failed, and last the line
+of `python3 -m unittest`), programs (the output of tests/vm/run) or fault (that of tests/fault/run);
+NAME is what the suite is called here; STATUS is its runner's exit code. Prints each suite, the names of what failed, and last the line
 
     N passed, N failed[, N skipped]
 
@@ -255,7 +255,21 @@ def vm_program(program, lines, status):
     return suite
 
 
-READERS = {"bazel": read_bazel, "node": read_node, "unittest": read_unittest, "programs": read_programs}
+def read_fault(name, path):
+    """A case is a seed, or a way to be broken that is to be seen."""
+    suite = Suite(name)
+    with open(path, encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            match = re.match(r"(seed \d+|broken \w+): (ok|FAILED)\b", line)
+            if match and match[2] == "ok":
+                suite.passed += 1
+            elif match:
+                suite.failed.append(match[1])
+    return suite
+
+
+READERS = {"bazel": read_bazel, "node": read_node, "unittest": read_unittest,
+           "programs": read_programs, "fault": read_fault}
 
 
 def read_suite(kind, name, path, status):

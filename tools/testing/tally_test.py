@@ -70,6 +70,13 @@ SPEC = """✔ retries (1.2ms)
 ✖ resumes a stream (3.4ms)
 """
 
+FAULT = """seed 7: ok (4.1 s, 60 steps, 9 faults)
+seed 8: VIOLATION c1n1 is there twice
+seed 8: FAILED (3.0 s, 12 steps, 2 faults)
+broken answer: ok (seen with seed 1)
+2 passed, 1 failed: seeds [8]
+"""
+
 UNITTEST = """.F
 ======================================================================
 FAIL: test_run (job.Job.test_run)
@@ -176,6 +183,10 @@ class OtherRunnersTest(FolderTest):
         suite = tally.read_suite("unittest", "py", self.write("py", UNITTEST), 1)
         self.assertEqual((suite.passed, suite.failed, len(suite.skipped)),
                          (1, ["test_run (job.Job.test_run)"], 1))
+
+    def test_fault(self):
+        suite = tally.read_suite("fault", "fault", self.write("fault", FAULT), 1)
+        self.assertEqual((suite.passed, suite.failed), (2, ["seed 8"]))
 
     def test_a_runner_that_wrote_nothing_fails(self):
         suite = tally.read_suite("node", "sdk", self.write("node", ""), 0)
