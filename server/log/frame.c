@@ -6,7 +6,7 @@
 #include "server/log/log.h"
 #include "server/util/limits.h"
 
-#define VERSION 2
+#define VERSION 3
 #define FRAME_MAGIC 0x4d524643U /* "CFRM" */
 #define PAGE 4096               /* the smallest there is */
 
@@ -24,7 +24,7 @@ bool frame_file_header_valid(const uint8_t header[FILE_HEADER])
     uint8_t expected[FILE_HEADER];
 
     frame_file_header(expected);
-    return memcmp(header, expected, FILE_HEADER) == 0;
+    return memcmp(header, expected, FILE_GAP) == 0;
 }
 
 void frame_encode(const struct frame *frame, uint8_t ret_header[FRAME_HEADER])

@@ -7,6 +7,9 @@
  * Headers are written over: an open frame is closed, a gap grows. For a SIGKILL the kernel gives up
  * a write between two pages, so each header lies in one page (frame_place): whenever its writer
  * dies, it is the old or the new one.
+ *
+ * A gap on a full disk may find no room behind the last frame. The file header has a place for the
+ * header of one, which needs none: it counts as long as no frame begins where the gap does.
  */
 #pragma once
 
@@ -15,8 +18,9 @@
 
 #include "server/util/bytes.h"
 
-#define FILE_HEADER 16
 #define FRAME_HEADER 40
+#define FILE_GAP 16 /* where the place for a gap is; zeros without one */
+#define FILE_HEADER (FILE_GAP + FRAME_HEADER)
 
 /* What the file knows beside the streams of log.h: nothing follows this one. */
 #define FRAME_END 4

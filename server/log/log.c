@@ -232,12 +232,12 @@ static void frame_written(struct log *log, const struct frame *frame, uint64_t p
     log->offset = frame->end;
 }
 
-static int write_header(struct log *log, const struct frame *frame)
+static int write_header(struct log *log, const struct frame *frame, uint64_t position)
 {
     uint8_t header[FRAME_HEADER];
 
     frame_encode(frame, header);
-    return log_write_at(log->fd, &(struct iovec){header, sizeof(header)}, 1, log->position);
+    return log_write_at(log->fd, &(struct iovec){header, sizeof(header)}, 1, position);
 }
 
 /* Holds append_lock. Removes what was written of a frame that failed. */
@@ -295,7 +295,8 @@ static int admit(struct log *log, size_t size)
 
 /*
  * So many bytes are not kept. What is missing is written where the next frame would be, so that it
- * is known even if the log is never ended; the next frame takes its place. Holds append_lock.
+ * is known even if the log is never ended; the next frame takes its place. A full disk has room for
+ * it in the file header. Holds append_lock.
  */
 static void count_missing(struct log *log, size_t size)
 {
@@ -304,8 +305,10 @@ static void count_missing(struct log *log, size_t size)
     struct frame gap = gap_frame(log);
 
     (void)pthread_mutex_unlock(&log->lock);
-    if (write_header(log, &gap) < 0)
+    if (write_header(log, &gap, log->position) < 0) {
         (void)!ftruncate(log->fd, (off_t)log->position);
+        (void)write_header(log, &gap, FILE_GAP);
+    }
 }
 
 /* A full disk may have room again; after any other failure nothing is kept any more. */
@@ -411,7 +414,7 @@ int log_close_frame(struct log *log, struct frame *frame, size_t size)
     frame->stream &= ~(uint32_t)FRAME_OPEN;
     frame->end = frame->offset + size;
     frame->payload_crc = frame_crc(bytes_of(payload, size));
-    int result = write_header(log, frame);
+    int result = write_header(log, frame, log->position);
 
     if (result == 0)
         frame_written(log, frame, log->position);
@@ -427,7 +430,7 @@ static int64_t fill_frame(struct log *log, enum log_stream stream, uint64_t time
                           .end = log->offset};
     off_t position = (off_t)(log->position + FRAME_HEADER);
     size_t size = FAILPOINT_SIZE("log.size", LIMIT_LOG_FRAME);
-    int result = write_header(log, &frame);
+    int result = write_header(log, &frame, log->position);
 
     FAILPOINT("log.opened");
     if (result == 0)

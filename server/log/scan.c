@@ -183,6 +183,23 @@ static int drop_unwritten(struct scan *scan)
     return whole < 0 ? whole : 0;
 }
 
+/* A gap that there was no room for where it belongs. */
+static int take_noted_gap(struct log *log)
+{
+    uint8_t header[FRAME_HEADER];
+    struct frame gap;
+    int64_t size = log_pread(log->fd, header, sizeof(header), FILE_GAP);
+
+    if (size < 0)
+        return (int)size;
+    if (size == FRAME_HEADER && frame_decode(header, &gap) && gap.stream == LOG_GAP &&
+        gap.offset == log->offset) {
+        log->size = gap.end;
+        log->missing = (enum log_gap_reason)gap.payload_crc;
+    }
+    return 0;
+}
+
 int log_scan(struct log *log, bool cut)
 {
     cleanup_free uint8_t *data = malloc(WINDOW);
@@ -202,6 +219,8 @@ int log_scan(struct log *log, bool cut)
     if (result < 0)
         return result;
     log->size = log->offset;
+    if (!log->ended && take_noted_gap(log) < 0)
+        return -EIO;
     if (cut && !log->refusal && log->position < (uint64_t)file_size &&
         ftruncate(log->fd, (off_t)log->position) < 0)
         return -EIO;

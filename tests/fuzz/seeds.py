@@ -154,7 +154,7 @@ def init():
 
 
 STDOUT, STDERR, GAP, END, OPEN = 1, 2, 3, 4, 0x10
-FILE = b"CNESTLOG" + struct.pack("<II", 2, 0)
+FILE = b"CNESTLOG" + struct.pack("<II", 3, 0) + bytes(40)
 
 
 def frame(stream, offset, data=b"", end=None, check=None):
@@ -182,11 +182,11 @@ def log():
     yield "open", b"p" + two + frame(OPEN | STDOUT, 14, check=0) + b"being filled"
     yield "open_empty", b"p" + two + frame(OPEN | STDERR, 14, check=0)
     yield "gap_last", b"p" + two + frame(GAP, 14, end=99, check=0)
-    yield "page", b"p" + FILE + frame(STDOUT, 0, b"x" * 4010) + bytes(30) + frame(STDOUT, 4010, b"y")
+    yield "page", b"p" + FILE + frame(STDOUT, 0, b"x" * 3970) + bytes(30) + frame(STDOUT, 3970, b"y")
     yield "zeros", b"p" + two + bytes(100)
     yield "torn", b"p" + two[:-3]
-    yield "damaged", b"p" + two[:60] + b"?" + two[61:]
-    yield "archive", b"a" + archive(ended, 1004, ((0, 16),))
+    yield "damaged", b"p" + two[:100] + b"?" + two[101:]
+    yield "archive", b"a" + archive(ended, 1004, ((0, 56),))
     yield "archive_torn", b"a" + archive(two, 14)[:-1]
 
 

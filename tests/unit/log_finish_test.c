@@ -67,6 +67,32 @@ static void it_is_finished_when_there_is_room(void **state)
     log_unref(log);
 }
 
+/* The file is left as a kill would leave it: neither gap nor end has found room. */
+static void what_was_lost_is_known_to_who_opens_it_next(void **state)
+{
+    const char *disk = small_disk_of(state);
+    uint64_t kept;
+    struct log *log = full_log(disk, &kept);
+    struct err err = {0};
+
+    log_unref(log);
+    assert_int_equal(log_open(disk, NAME, &log, &err), 0);
+    assert_int_equal(log_size(log), kept + 1);
+    assert_int_equal(log_append(log, LOG_STDOUT, 1, bytes_of_string("y")), -ENOSPC);
+    log_unref(log);
+    small_disk_remove(disk, "fill");
+    assert_int_equal(log_open(disk, NAME, &log, &err), 0);
+    assert_int_equal(log_append(log, LOG_STDOUT, 1, bytes_of_string("z")), 0);
+    assert_int_equal(log_finish(log), 0);
+    assert_int_equal(log_size(log), kept + 3);
+    log_unref(log);
+
+    /* What the place for a gap says is of no account any more. */
+    assert_int_equal(log_open(disk, NAME, &log, &err), 0);
+    assert_int_equal(log_size(log), kept + 3);
+    log_unref(log);
+}
+
 static void who_does_not_wait_ends_it_for_its_readers(void **state)
 {
     uint64_t kept;
@@ -82,6 +108,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         SMALL_DISK_TEST(it_is_finished_when_there_is_room),
+        SMALL_DISK_TEST(what_was_lost_is_known_to_who_opens_it_next),
         SMALL_DISK_TEST(who_does_not_wait_ends_it_for_its_readers),
     };
 
