@@ -74,61 +74,66 @@ static bool parse_number(const char *text, unsigned long max, unsigned long *ret
     return true;
 }
 
+static const struct option OPTIONS[] = {
+    {"socket", required_argument, NULL, 's'},
+    {"run-dir", required_argument, NULL, 'r'},
+    {"templates", required_argument, NULL, 't'},
+    {"client-uid", required_argument, NULL, 'u'},
+    {"ready-fd", required_argument, NULL, 'f'},
+    {"kill-on-exit", no_argument, NULL, 'k'},
+    {"check-host", no_argument, NULL, 'c'},
+    {"volume", required_argument, NULL, 'v'},
+    {NULL, 0, NULL, 0},
+};
+
+static bool take_option(int option, const char *argument, struct options *o)
+{
+    unsigned long number = 0;
+    bool good = true;
+    switch (option) {
+    case 's':
+        o->socket = argument;
+        break;
+    case 'r':
+        o->run_dir = argument;
+        break;
+    case 't':
+        o->templates = argument;
+        break;
+    case 'u':
+        good = parse_number(argument, UINT32_MAX - 1, &number);
+        o->client_uid = (uid_t)number;
+        break;
+    case 'f':
+        good = parse_number(argument, INT_MAX, &number);
+        o->ready_fd = (int)number;
+        break;
+    case 'k':
+        o->kill_on_exit = true;
+        break;
+    case 'c':
+        o->check_host = true;
+        break;
+    case 'v':
+        o->volume = argument;
+        break;
+    default:
+        good = false;
+    }
+    return good;
+}
+
 static bool parse(int argc, char **argv, struct options *ret_options)
 {
-    static const struct option LONG[] = {
-        {"socket", required_argument, NULL, 's'},
-        {"run-dir", required_argument, NULL, 'r'},
-        {"templates", required_argument, NULL, 't'},
-        {"client-uid", required_argument, NULL, 'u'},
-        {"ready-fd", required_argument, NULL, 'f'},
-        {"kill-on-exit", no_argument, NULL, 'k'},
-        {"check-host", no_argument, NULL, 'c'},
-        {"volume", required_argument, NULL, 'v'},
-        {NULL, 0, NULL, 0},
-    };
     struct options o = {.ready_fd = -1, .client_uid = (uid_t)-1};
-    unsigned long number;
+    bool good = true;
     int option;
-    while ((option = getopt_long(argc, argv, "", LONG, NULL)) != -1) {
-        switch (option) {
-        case 's':
-            o.socket = optarg;
-            break;
-        case 'r':
-            o.run_dir = optarg;
-            break;
-        case 't':
-            o.templates = optarg;
-            break;
-        case 'u':
-            if (!parse_number(optarg, UINT32_MAX - 1, &number)) {
-                return false;
-            }
-            o.client_uid = (uid_t)number;
-            break;
-        case 'f':
-            if (!parse_number(optarg, INT_MAX, &number)) {
-                return false;
-            }
-            o.ready_fd = (int)number;
-            break;
-        case 'k':
-            o.kill_on_exit = true;
-            break;
-        case 'c':
-            o.check_host = true;
-            break;
-        case 'v':
-            o.volume = optarg;
-            break;
-        default:
-            return false;
-        }
+    while (good && (option = getopt_long(argc, argv, "", OPTIONS, NULL)) != -1) {
+        good = take_option(option, optarg, &o);
     }
     *ret_options = o;
-    return o.check_host || (o.socket != NULL && o.run_dir != NULL && o.templates != NULL &&
-                            o.client_uid != (uid_t)-1);
+    return good && (o.check_host || (o.socket != NULL && o.run_dir != NULL && o.templates != NULL &&
+                                     o.client_uid != (uid_t)-1));
 }
 
 static int make_path(char to[PATH_MAX], const char *dir, const char *name, struct sd_err *err)
