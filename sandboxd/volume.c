@@ -172,7 +172,8 @@ int volume_create(const char *id, uint64_t bytes, int *ret_mount, struct sd_err 
 static void remove_qgroup(int subvolume)
 {
     struct btrfs_ioctl_get_subvol_info_args info = {0};
-    if (ioctl(subvolume, BTRFS_IOC_GET_SUBVOL_INFO, &info) == 0) {
+    /* Linux 6.1 returns 1 when the subvolume is the last one that the volume knows. */
+    if (ioctl(subvolume, BTRFS_IOC_GET_SUBVOL_INFO, &info) >= 0) {
         struct btrfs_ioctl_qgroup_create_args args = {.create = 0, .qgroupid = info.treeid};
         (void)ioctl(directory, BTRFS_IOC_QGROUP_CREATE, &args);
     }

@@ -12,8 +12,7 @@ int fixture_can_run(void)
 
 int fixture_kill_limit_ms(void)
 {
-    const char *slowness = getenv("CROWNEST_TEST_SLOWNESS");
-    return KILL_LIMIT_MS * (slowness != NULL && atoi(slowness) > 0 ? atoi(slowness) : 1);
+    return KILL_LIMIT_MS * jail_slowness();
 }
 
 static void needs_what_the_host_lacks(void **state)

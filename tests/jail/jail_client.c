@@ -71,11 +71,17 @@ const char *jail_missing(void)
     return read_digest(digest) ? NULL : "the template base (CROWNEST_TEST_TEMPLATES)";
 }
 
+int jail_slowness(void)
+{
+    const char *slowness = getenv("CROWNEST_TEST_SLOWNESS");
+    return slowness != NULL && atoi(slowness) > 0 ? atoi(slowness) : 1;
+}
+
 static void wait_readable(int fd)
 {
     struct pollfd wait = {.fd = fd, .events = POLLIN};
     errno = 0;
-    if (poll(&wait, 1, JAIL_TIMEOUT_MS) != 1) {
+    if (poll(&wait, 1, JAIL_TIMEOUT_MS * jail_slowness()) != 1) {
         die("nothing came in time");
     }
 }
@@ -561,7 +567,7 @@ static void gather_output(int out, int err, struct jail_run *run)
 {
     struct pollfd fds[2] = {{.fd = out, .events = POLLIN}, {.fd = err, .events = POLLIN}};
     while (fds[0].fd >= 0 || fds[1].fd >= 0) {
-        if (poll(fds, 2, JAIL_TIMEOUT_MS) <= 0) {
+        if (poll(fds, 2, JAIL_TIMEOUT_MS * jail_slowness()) <= 0) {
             die("output has no end");
         }
         (void)gather(&fds[0].fd, fds[0].revents, run->out, sizeof(run->out) - 1, &run->out_bytes);

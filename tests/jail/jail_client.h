@@ -1,6 +1,7 @@
 /*
  * A client of sandboxd and of nest-init for tests: starts a sandboxd of its own in a directory of
- * its own, and speaks both wires. Calls that wait give up after JAIL_TIMEOUT_MS and fail the test.
+ * its own, and speaks both wires. Calls that wait give up after JAIL_TIMEOUT_MS, times as slow as
+ * the machine is, and fail the test.
  */
 #pragma once
 
@@ -12,6 +13,9 @@
 #include "sandboxd/wire.h"
 
 #define JAIL_TIMEOUT_MS 20000
+
+/* How many times slower than a host this machine is, as CROWNEST_TEST_SLOWNESS says; else 1. */
+int jail_slowness(void);
 
 /* A running sandboxd. */
 struct jail_daemon {

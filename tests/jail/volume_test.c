@@ -103,16 +103,16 @@ static void small_files_end_at_the_limit(void **state)
 {
     struct sd_limits small = LIMITS;
     struct jail_box other;
-    small.disk_bytes = 8 * MIB;
+    small.disk_bytes = 2 * MIB;
     jail_create_with(*state, &small, &other);
     uint64_t count = number_of(&other, "perl -e '$i = 0; while (1) { open(F, qq(>f$i)) && "
                                        "syswrite(F, q(x)) or last; $i++ } die $! if $! != 122; "
                                        "print $i'");
     print_message("%llu files in %llu bytes\n", (unsigned long long)count,
                   (unsigned long long)small.disk_bytes);
-    assert_in_range(count, 4096, small.disk_bytes / 256);
+    assert_in_range(count, 1024, small.disk_bytes / 256);
     assert_int_equal(number_of(&other, "rm -r f* && ls | wc -l"), 0);
-    assert_int_equal(number_of(&other, "head -c 4M /dev/zero > f && stat -c %s f"), 4 * MIB);
+    assert_int_equal(number_of(&other, "head -c 1M /dev/zero > f && stat -c %s f"), MIB);
     assert_int_equal(jail_kill(*state, &other).error, 0);
 }
 
