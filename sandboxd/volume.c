@@ -167,7 +167,8 @@ int volume_create(const char *id, uint64_t bytes, int *ret_mount, struct sd_err 
 /*
  * Before Linux 6.10 a qgroup outlives its subvolume, and this removes it; later kernels refuse
  * (EBUSY) and remove it with the last of the subvolume. First, since after a death in between there
- * is still the name to find the rest by.
+ * is still the name to find the rest by. A 6.1 of Debian's does the one and not the other, see
+ * volume.h.
  */
 static void remove_qgroup(int subvolume)
 {

@@ -17,6 +17,10 @@
  * every sandbox on it has ENOSPC, and removing one works all the same. Its journal is shared, so a
  * sandbox that writes at its limit over and over makes a neighbour's writes wait for commits.
  *
+ * On stable kernels 6.1 that refuse to remove the qgroup of a subvolume and do not do so by
+ * themselves, the empty qgroup of each sandbox stays, some 150 bytes: `btrfs qgroup destroy` is for
+ * those without a subvolume.
+ *
  * Works on full qgroups, which are switched on if there are none, and on simple ones.
  */
 #pragma once

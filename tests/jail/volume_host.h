@@ -4,11 +4,15 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "tests/jail/jail_client.h"
 
 #define VOLUME_MIB 320
+
+/* Whether the kernel removes the qgroup of a subvolume with it, see sandboxd/volume.h. */
+bool volume_drops_qgroups(void);
 
 /* NULL, or what this host lacks for such a volume, beside what jails need. */
 const char *volume_missing(void);
@@ -35,8 +39,8 @@ uint64_t volume_settle(void);
 /* Instead of cmocka's own: with a volume and a sandboxd on it as the group's state, or skipped. */
 #define volume_main(tests)                                                                         \
     (volume_missing() == NULL ? cmocka_run_group_tests(tests, volume_start, volume_stop)           \
-                              : volume_skip())
+                              : volume_skip(volume_missing()))
 
 int volume_start(void **state);
 int volume_stop(void **state);
-int volume_skip(void);
+int volume_skip(const char *missing);
