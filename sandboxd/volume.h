@@ -8,8 +8,8 @@
  * tree. max_excl would leave out what is shared with another subvolume, and so let a way to share
  * become a way round the limit. A sandbox meets EDQUOT where a tmpfs has ENOSPC.
  *
- * btrfs has no limit on inodes: they are items of that tree, some 350 bytes for an empty file, so
- * that files come to an end at the same limit, about 190,000 for each 64 MiB. An empty layer has
+ * btrfs has no limit on inodes: they are items of that tree, some 400 bytes for an empty file, so
+ * that files come to an end at the same limit, about 170,000 for each 64 MiB. An empty layer has
  * 16 KiB. What the kernel keeps of them in memory is charged to the sandbox. Checksums and the
  * books about extents are the volume's own, about two bytes for each hundred.
  *
@@ -17,9 +17,9 @@
  * every sandbox on it has ENOSPC, and removing one works all the same. Its journal is shared, so a
  * sandbox that writes at its limit over and over makes a neighbour's writes wait for commits.
  *
- * On stable kernels 6.1 that refuse to remove the qgroup of a subvolume and do not do so by
- * themselves, the empty qgroup of each sandbox stays, some 150 bytes: `btrfs qgroup destroy` is for
- * those without a subvolume.
+ * Some kernels, as Debian's 6.1.0-56, refuse to remove the qgroup of a subvolume and do not remove
+ * it with the subvolume: there the qgroup of each sandbox stays when that is gone, empty, two items
+ * in the tree of quotas. `btrfs qgroup destroy` removes one.
  *
  * Works on full qgroups, which are switched on if there are none, and on simple ones.
  */
@@ -49,8 +49,8 @@ int volume_create(const char *id, uint64_t bytes, int *ret_mount, struct sd_err 
 
 /*
  * Destroys a layer whose sandbox is dead; a missing one is none left, so 0. Takes as long as the
- * kernel needs to forget the inodes that it has in memory, some 5 us each; what is on the disk goes
- * in the background, and is free a commit later. 0 or -errno.
+ * kernel needs to forget the inodes that it has in memory, some 10 us each; what is on the disk
+ * goes in the background, and is free a commit later. 0 or -errno.
  */
 int volume_remove(const char *id);
 

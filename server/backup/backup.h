@@ -2,9 +2,10 @@
  * Copies of everything in the data directory as it was at one moment, made while the service works.
  *
  * The moment is that of the database's checkpoint. Files beside the database are only ever made
- * whole, appended to, or removed, and are there before a record speaks of them. So they are linked
- * into the copy before the checkpoint, for what is removed meanwhile, and again after it, for what
- * was made meanwhile: a copy may have more than its records know of, and never less.
+ * whole, appended to (a log's headers are written over, too, and a log that was cut anywhere is
+ * opened as after a crash), or removed, and are there before a record speaks of them. So they are
+ * linked into the copy before the checkpoint, for what is removed meanwhile, and again after it,
+ * for what was made meanwhile: a copy may have more than its records know of, and never less.
  *
  * There is one copy at a time, in `backup` in the data directory. Nothing that a client says names
  * a file here.
