@@ -30,6 +30,7 @@ static void call_free(struct rpc_call *call)
     call_drop_message(call);
     grpc_byte_buffer_destroy(call->next);
     free(call->end_status);
+    free(atomic_load(&call->cut));
     arena_free(call->arena);
     if (call->wire_made)
         status_wire_done(&call->wire);
@@ -306,7 +307,8 @@ static void on_finished(struct rpc_call *call, bool ok)
     call_end(call);
 }
 
-void call_finish(struct rpc_call *call, const struct status *status, grpc_byte_buffer *message)
+static void send_status(struct rpc_call *call, const struct status *status,
+                        grpc_byte_buffer *message, void (*on_sent)(struct rpc_call *call, bool ok))
 {
     grpc_op ops[3];
     grpc_metadata metadata;
@@ -323,10 +325,27 @@ void call_finish(struct rpc_call *call, const struct status *status, grpc_byte_b
     ops[count].data.send_status_from_server.trailing_metadata = &trailing;
     ops[count].data.send_status_from_server.trailing_metadata_count = status_is_ok(status) ? 0 : 1;
     count++;
-    call->on_sent = on_finished;
+    call->on_sent = on_sent;
     call->tag_send = (struct tag){on_send, call};
     start_batch(call, ops, count, &call->tag_send);
     grpc_byte_buffer_destroy(message);
+}
+
+void call_finish(struct rpc_call *call, const struct status *status, grpc_byte_buffer *message)
+{
+    send_status(call, status, message, on_finished);
+}
+
+static void on_said(struct rpc_call *call, bool ok)
+{
+    (void)ok;
+    call_unref(call);
+}
+
+void call_say_end(struct rpc_call *call, const struct status *status)
+{
+    call_ref(call);
+    send_status(call, status, NULL, on_said);
 }
 
 static void detach_waker(struct rpc_call *call)
@@ -359,6 +378,7 @@ void call_end(struct rpc_call *call)
 {
     bool opened = call->opened;
 
+    roll_leave(call);
     detach_waker(call);
     call->opened = false;
     if (opened && call->route->method->client_streaming) {
@@ -422,6 +442,8 @@ struct status call_authorize(struct rpc_call *call)
 
     if (call->route->open)
         return STATUS_OK_VALUE;
+    if (call->route->method->client_streaming || call->route->method->server_streaming)
+        return roll_admit(call);
     return options->authorize(options->context, call, call->local, &call->caller);
 }
 

@@ -65,6 +65,13 @@ struct rpc_call {
     struct status *end_status;
     struct rpc_waker *waker;
 
+    /* Of streams: see recheck.c. */
+    _Atomic(struct status *) cut; /* not NULL: it ends with this at its next step */
+    uint64_t cut_ms;
+    struct rpc_call *roll_next, **roll_link; /* link NULL: not on the roll */
+    atomic_int turn;                         /* of client streams: see client_stream.c */
+
+    struct tag tag_cut;
     struct tag tag_new, tag_close, tag_receive, tag_send, tag_wake;
 };
 
@@ -89,6 +96,8 @@ void call_work_as_caller(struct rpc_call *call, void (*on_job)(struct rpc_call *
 void call_leave(struct rpc_call *call);
 /* Sends the status, before it the message if there is one, and ends the call. */
 void call_finish(struct rpc_call *call, const struct status *status, grpc_byte_buffer *message);
+/* The same for whoever does not hold the step, which goes on; takes no message. */
+void call_say_end(struct rpc_call *call, const struct status *status);
 /* Ends the call without a word: the client is gone. Releases what the handler holds. */
 void call_end(struct rpc_call *call);
 
@@ -98,7 +107,13 @@ void server_stream_start(struct rpc_call *call);
 void server_stream_cancelled(struct rpc_call *call);
 void server_stream_woken(struct rpc_call *call);
 void client_stream_start(struct rpc_call *call);
+/* It has been cut: ends it if it waits for a message. From any thread that holds a reference. */
+void client_stream_cut(struct rpc_call *call);
 void bidi_start(struct rpc_call *call);
+
+/* For streams: authorizes the call and puts it on the roll. */
+struct status roll_admit(struct rpc_call *call);
+void roll_leave(struct rpc_call *call);
 
 /* On a worker: whether the caller may go on; fills call->caller. */
 struct status call_authorize(struct rpc_call *call);

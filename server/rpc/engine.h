@@ -53,6 +53,16 @@ struct listener {
 
 enum { SERVER_TCP, SERVER_LOCAL, SERVER_COUNT };
 
+/* The open streams with their callers, for rpc_server_recheck. */
+struct roll {
+    pthread_mutex_t mutex;
+    struct rpc_call *first;
+    uint64_t generation; /* how often all were asked */
+    pthread_t thread;
+    pthread_cond_t stop;
+    bool started, stopping;
+};
+
 struct rpc_server {
     struct rpc_server_options options;
     struct route routes[ROUTE_COUNT];
@@ -74,6 +84,7 @@ struct rpc_server {
 
     atomic_uint unary_running;
     atomic_uint streams_running;
+    struct roll roll;
 
     pthread_mutex_t mutex;
     pthread_cond_t changed;
@@ -91,3 +102,8 @@ void engine_call_gone(struct rpc_server *server);
 bool engine_draining(struct rpc_server *server);
 const struct route *engine_find(const struct rpc_server *server, struct bytes path);
 grpc_completion_queue *engine_next_stream_queue(struct rpc_server *server);
+
+void roll_init(struct roll *roll);
+/* Starts the thread that asks once in a while. */
+int roll_start(struct rpc_server *server, struct err *err);
+void roll_done(struct roll *roll);

@@ -22,11 +22,16 @@
 struct rpc_server;
 struct rpc_call;
 
+#define RPC_ACTOR_SIZE 48
+
 /* Who calls. Filled by the authorize hook. */
 struct rpc_caller {
-    bool operator;            /* came over the unix socket */
-    char project_id[ID_SIZE]; /* never empty once authorized */
-    char key_id[ID_SIZE];     /* empty for operators */
+    bool operator;
+    char project_id[ID_SIZE];   /* empty only where a method is for anyone */
+    char key_id[ID_SIZE];       /* empty for operators */
+    char session_id[ID_SIZE];   /* of an operator who logged in; empty over the unix socket */
+    char actor[RPC_ACTOR_SIZE]; /* "key_…", "operator:NAME", "operator:local", "anyone" */
+    uint64_t expire_ms;         /* of the wall clock: it ends by itself; 0: never */
 };
 
 /* The server's context: what handlers work on. */
@@ -48,6 +53,12 @@ bool rpc_call_cancelled(const struct rpc_call *call);
  */
 typedef struct status rpc_authorize_fn(void *context, struct rpc_call *call, bool local,
                                        struct rpc_caller *ret_caller);
+
+/*
+ * Whether the caller of an open stream may still go on: not OK ends the stream with that status.
+ * Is called for many streams in a row and must not block.
+ */
+typedef struct status rpc_recheck_fn(void *arg, const struct rpc_caller *caller);
 
 /* response is initialised; what it points to comes from the call's arena. */
 typedef struct status rpc_unary_fn(struct rpc_call *call, const void *request, void *response);
@@ -93,13 +104,19 @@ struct rpc_server_options {
     const struct rpc_handler *handlers; /* RPC_METHOD_COUNT of them, indexed by method id */
     struct bytes descriptors;           /* FileDescriptorSet for reflection; kept by reference */
     rpc_authorize_fn *authorize;
-    void *context; /* what rpc_call_context returns */
+    rpc_recheck_fn *recheck; /* asked for each open stream once a second; may be NULL */
+    void *context;           /* what rpc_call_context returns */
 };
 
 int rpc_server_new(const struct rpc_server_options *options, struct rpc_server **ret_server,
                    struct err *err);
 /* Serves HTTP/2 on a connected socket, which it takes. local: over the unix socket. */
 void rpc_server_adopt(struct rpc_server *server, int fd, bool local);
+/*
+ * Asks about every open stream at once, streams that wait for an event included, and also about
+ * those whose authorization is under way. From any thread.
+ */
+void rpc_server_recheck(struct rpc_server *server, rpc_recheck_fn *recheck, void *arg);
 /* What grpc.health.v1 answers from now on. */
 void rpc_server_set_serving(struct rpc_server *server, bool serving);
 /*

@@ -258,6 +258,7 @@ static struct rpc_server *server_alloc(const struct rpc_server_options *options)
         abort();
     server->options = *options;
     (void)pthread_mutex_init(&server->mutex, NULL);
+    roll_init(&server->roll);
     (void)pthread_condattr_init(&monotonic);
     (void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     (void)pthread_cond_init(&server->changed, &monotonic);
@@ -292,6 +293,8 @@ int rpc_server_new(const struct rpc_server_options *options, struct rpc_server *
         code = make_parts(server, err);
     if (!code)
         code = start_queues(server, err);
+    if (!code)
+        code = roll_start(server, err);
     if (code) {
         rpc_server_free(server);
         return code;
@@ -401,6 +404,7 @@ void rpc_server_free(struct rpc_server *server)
         return;
     if (server->listening)
         rpc_server_drain(server, 0);
+    roll_done(&server->roll);
     pool_free(server->pool);
     for (unsigned which = 0; which < SERVER_COUNT; which++)
         grpc_server_destroy(server->grpc[which]);

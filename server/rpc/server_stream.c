@@ -56,10 +56,23 @@ static void wait_for_wake(struct rpc_call *call)
         call->waiting = true;
 }
 
+/* What was pulled ahead is not for the caller any more. */
+static void end_cut(struct rpc_call *call, const struct status *status)
+{
+    grpc_byte_buffer_destroy(call->next);
+    call->next = NULL;
+    call_finish(call, status, NULL);
+}
+
 static void pump(struct rpc_call *call)
 {
+    const struct status *cut = atomic_load(&call->cut);
     grpc_byte_buffer *message = call->next;
 
+    if (cut) {
+        end_cut(call, cut);
+        return;
+    }
     call->next = NULL;
     if (!message && !call->ended)
         message = pull(call);

@@ -11,6 +11,8 @@
 #define LIMIT_CONNECTIONS 20000           /* accepted sockets, both ports */
 #define LIMIT_CONNECTIONS_PER_PEER 4096   /* accepted sockets of one address */
 #define LIMIT_SNIFF_MS 10000              /* from accept to the first bytes of a protocol */
+#define LIMIT_RECHECK_MS 1000             /* between looks at who reads and writes streams */
+#define LIMIT_CUT_MS 1000                 /* for a client to take the status of a stream cut off */
 #define LIMIT_STREAM_CHUNK (256U << 10)   /* data of one message of a file or artifact stream */
 #define LIMIT_LOG_FRAME (64U << 10)       /* payload of one log frame */
 #define LIMIT_LOG_BYTES (4ULL << 30)      /* kept bytes of one command's log */

@@ -202,6 +202,17 @@ static void write_close(void *state)
     count(&fixture.closes);
 }
 
+static struct status may_call(void *context, const struct rpc_caller *caller)
+{
+    struct fixture *owner = context;
+
+    (void)caller;
+    lock_scope(&owner->mutex);
+    return owner->revoked
+               ? status_error(STATUS_UNAUTHENTICATED, "KEY_REVOKED", "the key was revoked")
+               : STATUS_OK_VALUE;
+}
+
 static struct status authorize(void *context, struct rpc_call *call, bool local,
                                struct rpc_caller *ret_caller)
 {
@@ -210,7 +221,15 @@ static struct status authorize(void *context, struct rpc_call *call, bool local,
 
     if (key && strcmp(key, "wrong") == 0)
         return status_error(STATUS_UNAUTHENTICATED, "KEY_UNKNOWN", "no such key");
+    struct status status = may_call(context, ret_caller);
+
+    if (!status_is_ok(&status))
+        return status;
     lock_scope(&owner->mutex);
+    owner->blocked += owner->hold_authorize;
+    (void)pthread_cond_broadcast(&owner->changed);
+    while (owner->hold_authorize)
+        (void)pthread_cond_wait(&owner->changed, &owner->mutex);
     owner->local = local;
     ret_caller->operator= local;
     memcpy(ret_caller->project_id, "prj_test", sizeof("prj_test"));
@@ -252,6 +271,7 @@ int fixture_setup(void **state)
     struct rpc_server_options options = {.handlers = handlers(),
                                          .descriptors = descriptors_bytes(),
                                          .authorize = authorize,
+                                         .recheck = may_call,
                                          .context = &fixture};
     struct err err = {0};
 

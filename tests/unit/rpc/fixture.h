@@ -29,6 +29,8 @@ struct fixture {
     unsigned blocked;
     unsigned opens, closes, pulls, messages, finishes, endless, cancelled;
     bool local;
+    bool hold_authorize; /* like hold, for who calls */
+    bool revoked; /* nobody may call any more; open streams are asked about within a second */
     uint64_t bytes;
     unsigned emitted; /* messages that "wake" may send */
     struct rpc_waker *waker;
