@@ -256,7 +256,7 @@ static struct status authorize_call(void *context, struct rpc_call *call, bool l
                                     struct rpc_caller *ret_caller)
 {
     const struct service *service = context;
-    struct status status = authorize(service->store, call, local, ret_caller);
+    struct status status = authorize(&service->authority, call, local, ret_caller);
 
     if (status_is_ok(&status))
         status = admission_open(&service->admission, rpc_call_method(call));
@@ -332,7 +332,10 @@ static int open_doors(struct node *node, struct err *err)
     struct rpc_server_options rpc = {.handlers = service_handlers(),
                                      .descriptors = descriptors_bytes(),
                                      .authorize = authorize_call,
+                                     .recheck = authorize_still,
                                      .context = service};
+    service->authority =
+        (struct authority){.store = service->store, .uses = key_uses_new(service->store)};
     int r = edge_new(&edge, &node->edge, err);
 
     if (r == 0)
@@ -366,6 +369,7 @@ static void close_node(struct node *node)
     rpc_server_free(node->rpc);
     gateway_free(node->gateway);
     answers_free(service->answers);
+    key_uses_free(service->authority.uses);
     log_sweeper_free(node->log_sweeper);
     /* What the loop calls, and what finishes commands, works on the sandboxes to the end. */
     sandboxes_stop(service->sandboxes, node->options.kill_on_exit);

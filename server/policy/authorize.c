@@ -6,19 +6,26 @@
 
 #include "server/policy/key.h"
 #include "server/policy/project.h"
+#include "server/util/clock.h"
+#include "server/util/prototime.h"
 
 #define BEARER "Bearer "
 
-static struct status authorize_operator(struct store *store, struct rpc_call *call,
-                                        struct rpc_caller *ret_caller)
+/* The project that a caller who is not tied to one acts in. */
+static struct status choose_project(struct store *store, struct rpc_call *call,
+                                    char ret_id[ID_SIZE])
 {
     const char *project = rpc_call_metadata(call, "x-crownest-project");
-    struct rpc_caller caller = {.operator= true };
-    struct status status = project_resolve(store, project ? project : "", caller.project_id);
 
-    if (status_is_ok(&status))
-        *ret_caller = caller;
-    return status;
+    return project_resolve(store, project ? project : "", ret_id);
+}
+
+static struct status authorize_local(const struct authority *authority, struct rpc_call *call,
+                                     struct rpc_caller *caller)
+{
+    caller->operator= true;
+    (void)snprintf(caller->actor, sizeof(caller->actor), "operator:local");
+    return choose_project(authority->store, call, caller->project_id);
 }
 
 static struct status check_audience(const struct rpc_method *method, const Crownest__V1__Key *key)
@@ -34,38 +41,57 @@ static struct status check_audience(const struct rpc_method *method, const Crown
     return STATUS_OK_VALUE;
 }
 
-static struct status authorize_key(struct store *store, struct rpc_call *call, const char *header,
-                                   struct rpc_caller *ret_caller)
+static struct status authorize_key(const struct authority *authority, struct rpc_call *call,
+                                   const char *secret, struct rpc_caller *caller)
 {
     Crownest__V1__Key *key;
-    const char *secret = header + sizeof(BEARER) - 1;
+    struct status status = key_authenticate(authority->store, secret, rpc_call_arena(call), &key);
 
+    if (!status_is_ok(&status))
+        return status;
+    (void)snprintf(caller->key_id, sizeof(caller->key_id), "%s", key->key_id);
+    (void)snprintf(caller->actor, sizeof(caller->actor), "%s", key->key_id);
+    (void)snprintf(caller->project_id, sizeof(caller->project_id), "%s", key->project_id);
+    caller->expire_ms = prototime_ms(key->expire_time);
+    key_uses_note(authority->uses, key->key_id, clock_wall_ms());
+    status = check_audience(rpc_call_method(call), key);
+    if (status_is_ok(&status) && caller->project_id[0] == '\0')
+        status = choose_project(authority->store, call, caller->project_id);
+    return status;
+}
+
+static struct status authorize_bearer(const struct authority *authority, struct rpc_call *call,
+                                      const char *header, struct rpc_caller *caller)
+{
     if (strncasecmp(header, BEARER, sizeof(BEARER) - 1) != 0)
         return status_error(STATUS_UNAUTHENTICATED, "KEY_INVALID",
                             "the authorization metadata is not of the form `Bearer cnk_…`");
-    struct status status = key_authenticate(store, secret, rpc_call_arena(call), &key);
-
-    if (status_is_ok(&status))
-        status = check_audience(rpc_call_method(call), key);
-    if (!status_is_ok(&status))
-        return status;
-    struct rpc_caller caller = {0};
-
-    (void)snprintf(caller.project_id, sizeof(caller.project_id), "%s", key->project_id);
-    (void)snprintf(caller.key_id, sizeof(caller.key_id), "%s", key->key_id);
-    *ret_caller = caller;
-    return STATUS_OK_VALUE;
+    return authorize_key(authority, call, header + sizeof(BEARER) - 1, caller);
 }
 
-struct status authorize(struct store *store, struct rpc_call *call, bool local,
+struct status authorize(const struct authority *authority, struct rpc_call *call, bool local,
                         struct rpc_caller *ret_caller)
 {
     const char *header = rpc_call_metadata(call, "authorization");
+    struct rpc_caller caller = {0};
+    struct status status;
 
     if (header)
-        return authorize_key(store, call, header, ret_caller);
-    if (local)
-        return authorize_operator(store, call, ret_caller);
-    return status_error(STATUS_UNAUTHENTICATED, "KEY_MISSING",
-                        "send a key as metadata `authorization: Bearer cnk_…`");
+        status = authorize_bearer(authority, call, header, &caller);
+    else if (local)
+        status = authorize_local(authority, call, &caller);
+    else
+        status = status_error(STATUS_UNAUTHENTICATED, "KEY_MISSING",
+                              "send a key as metadata `authorization: Bearer cnk_…`");
+    /* Who was refused is known too, as far as it goes: for the record of the refusal. */
+    *ret_caller = caller;
+    return status;
+}
+
+struct status authorize_still(void *arg, const struct rpc_caller *caller)
+{
+    (void)arg;
+    if (caller->expire_ms == 0 || clock_wall_ms() <= caller->expire_ms)
+        return STATUS_OK_VALUE;
+    return status_error(STATUS_UNAUTHENTICATED, "KEY_EXPIRED", "the key has expired");
 }

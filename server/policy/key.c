@@ -113,6 +113,11 @@ static struct status invalid(void)
                         "no such key; ask an operator for one: crownest keys create");
 }
 
+struct status key_revoked(void)
+{
+    return status_error(STATUS_UNAUTHENTICATED, "KEY_REVOKED", "the key was revoked");
+}
+
 struct status key_authenticate(struct store *store, const char *secret, struct arena *arena,
                                Crownest__V1__Key **ret_key)
 {
@@ -132,7 +137,7 @@ struct status key_authenticate(struct store *store, const char *secret, struct a
     if (!status_is_ok(&status) || !secret_equal(hash, record->secret_hash.data))
         return invalid();
     if (record->key->revoke_time)
-        return status_error(STATUS_UNAUTHENTICATED, "KEY_REVOKED", "the key was revoked");
+        return key_revoked();
     if (record->key->expire_time && prototime_ms(record->key->expire_time) < clock_wall_ms())
         return status_error(STATUS_UNAUTHENTICATED, "KEY_EXPIRED", "the key has expired");
     *ret_key = record->key;

@@ -31,4 +31,7 @@ struct status key_revoke(struct store *store, const char *key_id, struct arena *
 struct status key_authenticate(struct store *store, const char *secret, struct arena *arena,
                                Crownest__V1__Key **ret_key);
 
+/* UNAUTHENTICATED KEY_REVOKED. */
+struct status key_revoked(void);
+
 bool key_has_scope(const Crownest__V1__Key *key, const char *scope);

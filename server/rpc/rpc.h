@@ -24,7 +24,7 @@ struct rpc_call;
 
 #define RPC_ACTOR_SIZE 48
 
-/* Who calls. Filled by the authorize hook. */
+/* Who calls. Filled by the authorize hook, as far as it is known also when it refuses. */
 struct rpc_caller {
     bool operator;
     char project_id[ID_SIZE];   /* empty only where a method is for anyone */
@@ -38,6 +38,7 @@ struct rpc_caller {
 void *rpc_call_context(const struct rpc_call *call);
 /* Valid during the call. */
 struct arena *rpc_call_arena(struct rpc_call *call);
+struct rpc_server *rpc_call_server(const struct rpc_call *call);
 const struct rpc_caller *rpc_call_caller(const struct rpc_call *call);
 const char *rpc_call_request_id(const struct rpc_call *call); /* "req_…", made for each call */
 const struct rpc_method *rpc_call_method(const struct rpc_call *call);

@@ -12,6 +12,11 @@ void *rpc_call_context(const struct rpc_call *call)
     return call->listener->server->options.context;
 }
 
+struct rpc_server *rpc_call_server(const struct rpc_call *call)
+{
+    return call->listener->server;
+}
+
 struct arena *rpc_call_arena(struct rpc_call *call)
 {
     if (!call->arena)

@@ -3,6 +3,7 @@
 
 #include "server/policy/key.h"
 #include "server/policy/project.h"
+#include "server/policy/scope.h"
 #include "server/service/page.h"
 #include "server/service/service.h"
 #include "server/util/cleanup.h"
@@ -13,15 +14,6 @@
 
 /* Keys are read, changed and written back: a retried mint must not undo a revocation. */
 static pthread_mutex_t changing = PTHREAD_MUTEX_INITIALIZER;
-
-static bool scope_known(const char *scope)
-{
-    for (size_t i = 0; i < rpc_scope_count; i++) {
-        if (strcmp(rpc_scopes[i], scope) == 0)
-            return true;
-    }
-    return false;
-}
 
 static struct status fill_scopes(const Crownest__V1__CreateKeyRequest *request, struct arena *arena,
                                  Crownest__V1__Key *key)
@@ -34,30 +26,45 @@ static struct status fill_scopes(const Crownest__V1__CreateKeyRequest *request, 
     for (size_t i = 0; i < key->n_scopes; i++) {
         const char *scope = request->n_scopes ? request->scopes[i] : rpc_scopes[i];
 
-        if (!scope_known(scope))
-            return status_invalid("scopes", "SCOPE_UNKNOWN", "`%.60s` is no scope of this service",
-                                  scope);
+        struct status status = scope_check(scope);
+
+        if (!status_is_ok(&status))
+            return status;
         key->scopes[i] = arena_strdup(arena, scope);
     }
     return STATUS_OK_VALUE;
+}
+
+static struct status choose_project(struct rpc_call *call,
+                                    const Crownest__V1__CreateKeyRequest *request,
+                                    Crownest__V1__Key *key)
+{
+    char id[ID_SIZE] = "";
+    struct status status = STATUS_OK_VALUE;
+
+    if (request->any_project && request->project[0])
+        return status_invalid("any_project", "PROJECT_AMBIGUOUS",
+                              "a key is tied to `project` or to none: give one of the two");
+    if (!request->any_project)
+        status = project_resolve(service_of(call)->store, request->project, id);
+    key->project_id = arena_strdup(rpc_call_arena(call), id);
+    return status;
 }
 
 static struct status fill_key(struct rpc_call *call, const Crownest__V1__CreateKeyRequest *request,
                               Crownest__V1__Key *key)
 {
     struct arena *arena = rpc_call_arena(call);
-    char project_id[ID_SIZE];
 
     crownest__v1__key__init(key);
     if (strlen(request->label) > LABEL_MAX)
         return status_invalid("label", "LABEL_INVALID", "a label has at most %d bytes", LABEL_MAX);
     if (request->expire_time && prototime_ms(request->expire_time) <= clock_wall_ms())
         return status_invalid("expire_time", "EXPIRE_TIME_INVALID", "expire_time lies in the past");
-    struct status status = project_resolve(service_of(call)->store, request->project, project_id);
+    struct status status = choose_project(call, request, key);
 
     if (status_is_ok(&status))
         status = fill_scopes(request, arena, key);
-    key->project_id = arena_strdup(arena, project_id);
     key->label = request->label;
     key->expire_time = request->expire_time;
     return status;
@@ -108,6 +115,15 @@ struct status service_key_create(struct rpc_call *call,
     return status;
 }
 
+/* Stands in a record of its own, which is written without a sync. */
+static Crownest__V1__Key *with_last_use(struct rpc_call *call, Crownest__V1__Key *key)
+{
+    uint64_t time_ms = key_last_use(service_of(call)->store, key->key_id);
+
+    key->last_use_time = time_ms ? prototime_from_ms(rpc_call_arena(call), time_ms) : NULL;
+    return key;
+}
+
 struct status service_key_list(struct rpc_call *call, const Crownest__V1__ListKeysRequest *request,
                                Crownest__V1__ListKeysResponse *response)
 {
@@ -120,19 +136,36 @@ struct status service_key_list(struct rpc_call *call, const Crownest__V1__ListKe
     page.type = &crownest__records__key_record__descriptor;
     status = page_read(&page, service_of(call)->store, &response->next_page_token);
     for (size_t i = 0; i < page.count; i++)
-        page.items[i] = ((Crownest__Records__KeyRecord *)page.items[i])->key;
+        page.items[i] = with_last_use(call, ((Crownest__Records__KeyRecord *)page.items[i])->key);
     response->keys = (Crownest__V1__Key **)page.items;
     response->n_keys = page.count;
     return status;
+}
+
+/* The same words as on the key's next call. */
+static struct status ask_revoked(void *arg, const struct rpc_caller *caller)
+{
+    return strcmp(caller->key_id, arg) == 0 ? key_revoked() : STATUS_OK_VALUE;
+}
+
+static struct status do_revoke(struct rpc_call *call, const char *key_id,
+                               Crownest__V1__Key **ret_key)
+{
+    lock_scope(&changing);
+    return key_revoke(service_of(call)->store, key_id, rpc_call_arena(call), ret_key);
 }
 
 struct status service_key_revoke(struct rpc_call *call,
                                  const Crownest__V1__RevokeKeyRequest *request,
                                  Crownest__V1__RevokeKeyResponse *response)
 {
-    lock_scope(&changing);
-    return key_revoke(service_of(call)->store, request->key_id, rpc_call_arena(call),
-                      &response->key);
+    struct status status = do_revoke(call, request->key_id, &response->key);
+
+    if (!status_is_ok(&status))
+        return status;
+    rpc_server_recheck(rpc_call_server(call), ask_revoked, response->key->key_id);
+    (void)with_last_use(call, response->key);
+    return STATUS_OK_VALUE;
 }
 
 struct status service_key_who_am_i(struct rpc_call *call,
@@ -140,11 +173,17 @@ struct status service_key_who_am_i(struct rpc_call *call,
                                    Crownest__V1__WhoAmIResponse *response)
 {
     const struct rpc_caller *caller = rpc_call_caller(call);
+    struct arena *arena = rpc_call_arena(call);
+    Crownest__V1__Key *key;
 
     (void)request;
     response->operator_ = caller->operator;
-    response->project_id = arena_strdup(rpc_call_arena(call), caller->project_id);
+    response->project_id = arena_strdup(arena, caller->project_id);
     if (caller->operator)
         return STATUS_OK_VALUE;
-    return key_get(service_of(call)->store, caller->key_id, rpc_call_arena(call), &response->key);
+    struct status status = key_get(service_of(call)->store, caller->key_id, arena, &key);
+
+    if (status_is_ok(&status))
+        response->key = with_last_use(call, key);
+    return status;
 }

@@ -8,6 +8,7 @@
 #include "server/backup/backup.h"
 #include "server/policy/admission.h"
 #include "server/policy/answer.h"
+#include "server/policy/authorize.h"
 #include "server/rpc/rpc.h"
 #include "server/sandbox/command.h"
 #include "server/sandbox/preview.h"
@@ -16,6 +17,7 @@
 
 struct service {
     struct store *store;
+    struct authority authority;
     struct admission admission; /* whether store, and the disk, take something new */
     struct sandboxes *sandboxes;
     struct commands *commands;

@@ -4,6 +4,7 @@
  *
  *   j/<project>                     Project               jn/<name>            → project id
  *   k/<key>                         KeyRecord             kh/<hash in hex>     → key id
+ *   ku/<key>                        when it was last used: milliseconds since 1970, decimal
  *   s/<project>/<sandbox>           SandboxRecord         live/<sandbox>       → project id
  *   c/<project>/<command>           CommandRecord         run/<command>        → project id
  *   cs/<project>/<sandbox>/<command>  (index)

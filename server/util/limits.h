@@ -40,6 +40,8 @@
 #define LIMIT_TIMEOUT_S 86400           /* a command's timeout */
 #define LIMIT_LOG_RETENTION_S 315360000 /* how long an ended command's log is kept */
 #define LIMIT_LOG_RETENTION_DEFAULT_S 2592000
+#define LIMIT_KEYS_REMEMBERED 4096       /* keys whose last use is known without a read */
+#define LIMIT_KEY_USE_MS 60000           /* between two notes that a key was used */
 #define LIMIT_ANSWER_KEPT_MS 86400000ULL /* how long the answer to a request_id is kept */
 #define LIMIT_SANDBOXD_WAIT_MS 20000     /* for an answer of sandboxd */
 #define LIMIT_NEST_WAIT_MS 10000         /* for an answer of nest-init */

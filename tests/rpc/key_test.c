@@ -210,6 +210,92 @@ static void what_is_for_operators_is_closed_to_keys(void **state)
     assert_int_equal(count_keys(service->operator_client), before);
 }
 
+static struct crownest_client *client_in(const struct service *service, const char *key,
+                                         const char *project)
+{
+    char target[64];
+    struct crownest_client_options options = {.target = target, .api_key = key, .project = project};
+    struct crownest_client *client;
+    struct crownest_error error;
+
+    (void)snprintf(target, sizeof(target), "127.0.0.1:%u", (unsigned)service->port);
+    if (crownest_client_new(&options, &client, &error))
+        fail_msg("%s", error.message);
+    return client;
+}
+
+static char *project_of(struct crownest_client *client)
+{
+    Crownest__V1__WhoAmIRequest request = CROWNEST__V1__WHO_AM_IREQUEST__INIT;
+    Crownest__V1__WhoAmIResponse *response;
+    struct crownest_error error;
+    static char id[STEP_ID_SIZE];
+
+    assert_done(crownest_key_who_am_i(client, &request, NULL, &response, &error), &error);
+    (void)snprintf(id, sizeof(id), "%s", response->project_id);
+    crownest__v1__who_am_iresponse__free_unpacked(response, NULL);
+    crownest_client_free(client);
+    return id;
+}
+
+static void a_key_of_no_project_acts_in_the_one_that_the_call_names(void **state)
+{
+    struct service *service = service_of(state);
+    Crownest__V1__CreateKeyRequest request = CROWNEST__V1__CREATE_KEY_REQUEST__INIT;
+    Crownest__V1__CreateKeyResponse *minted;
+    char other[STEP_ID_SIZE];
+    char home[STEP_ID_SIZE];
+    struct crownest_error error;
+
+    request.any_project = true;
+    request.project = STEP_TEXT("default");
+    assert_refused(crownest_key_create(service->operator_client, &request, NULL, &minted, &error),
+                   &error, 3, "PROJECT_AMBIGUOUS", "any_project");
+    request.project = STEP_TEXT("");
+    minted = mint(service->operator_client, &request);
+    assert_string_equal(minted->key->project_id, "");
+    (void)snprintf(home, sizeof(home), "%s", project_of(service_client(service, service->key)));
+    (void)snprintf(other, sizeof(other), "%s",
+                   project_of(service_client(service, service->other_key)));
+    assert_string_equal(project_of(service_client(service, minted->secret)), home);
+    assert_string_equal(project_of(client_in(service, minted->secret, SERVICE_OTHER_PROJECT)),
+                        other);
+    struct crownest_client *lost = client_in(service, minted->secret, "nowhere");
+
+    assert_refused(who_am_i(lost, &error), &error, 5, "PROJECT_NOT_FOUND", "project");
+    crownest_client_free(lost);
+    /* One that is tied stays where it is. */
+    assert_string_equal(project_of(client_in(service, service->key, SERVICE_OTHER_PROJECT)), home);
+    crownest__v1__create_key_response__free_unpacked(minted, NULL);
+}
+
+static bool was_used(const struct service *service, const char *key_id)
+{
+    Crownest__V1__ListKeysRequest request = CROWNEST__V1__LIST_KEYS_REQUEST__INIT;
+    Crownest__V1__ListKeysResponse *response;
+    struct crownest_error error;
+    bool used = false;
+
+    assert_done(crownest_key_list(service->operator_client, &request, NULL, &response, &error),
+                &error);
+    for (size_t i = 0; i < response->n_keys; i++)
+        used |= strcmp(response->keys[i]->key_id, key_id) == 0 && response->keys[i]->last_use_time;
+    crownest__v1__list_keys_response__free_unpacked(response, NULL);
+    return used;
+}
+
+static void a_key_is_known_to_be_used_once_it_was(void **state)
+{
+    struct service *service = service_of(state);
+    Crownest__V1__CreateKeyRequest request = CROWNEST__V1__CREATE_KEY_REQUEST__INIT;
+    Crownest__V1__CreateKeyResponse *minted = mint(service->operator_client, &request);
+
+    assert_false(was_used(service, minted->key->key_id));
+    (void)project_of(service_client(service, minted->secret));
+    assert_true(was_used(service, minted->key->key_id));
+    crownest__v1__create_key_response__free_unpacked(minted, NULL);
+}
+
 static void an_unknown_scope_is_not_given(void **state)
 {
     struct service *service = service_of(state);
@@ -425,6 +511,8 @@ int main(void)
         cmocka_unit_test(a_revoked_key_is_refused_from_its_next_call_on),
         cmocka_unit_test(an_expired_key_is_refused),
         cmocka_unit_test(what_is_for_operators_is_closed_to_keys),
+        cmocka_unit_test(a_key_of_no_project_acts_in_the_one_that_the_call_names),
+        cmocka_unit_test(a_key_is_known_to_be_used_once_it_was),
         cmocka_unit_test(an_unknown_scope_is_not_given),
         cmocka_unit_test(a_key_does_what_its_scopes_say_and_no_more),
         cmocka_unit_test(who_am_i_tells_the_callers_project),

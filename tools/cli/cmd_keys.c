@@ -12,8 +12,14 @@ struct create_flags {
     struct flag_list scopes;
     const char *label;
     uint64_t expires_in; /* 0: never */
+    bool any_project;
     bool as_json;
 };
+
+static const char *project_name(const Crownest__V1__Key *key)
+{
+    return key->project_id[0] ? key->project_id : "any project";
+}
 
 /* The secret alone goes to stdout, so that KEY=$(crownest keys create) works. */
 static int print_created(const Crownest__V1__CreateKeyResponse *response, bool as_json)
@@ -23,7 +29,7 @@ static int print_created(const Crownest__V1__CreateKeyResponse *response, bool a
     if (puts(response->secret) == EOF || fflush(stdout))
         return EXIT_FAILED;
     fprintf(stderr, "%s in %s, with %zu scopes. The secret is not shown again.\n",
-            response->key->key_id, response->key->project_id, response->key->n_scopes);
+            response->key->key_id, project_name(response->key), response->key->n_scopes);
     return EXIT_OK;
 }
 
@@ -42,6 +48,7 @@ static int create(const struct command *command, const struct create_flags *valu
     crownest_request_id(request_id);
     request.request_id = request_id;
     request.project = (char *)(values->connect.project ? values->connect.project : "");
+    request.any_project = values->any_project;
     request.label = (char *)(values->label ? values->label : "");
     request.scopes = (char **)values->scopes.items;
     request.n_scopes = values->scopes.count;
@@ -80,6 +87,10 @@ static int create_run(const struct command *command, int argc, char **argv)
          .operand = "SECONDS",
          .help = "0, the default: never",
          .max = YEARS_100},
+        {.name = "any-project",
+         .kind = FLAG_SWITCH,
+         .value = &values.any_project,
+         .help = "tie it to no project: each call names one"},
         {.name = "json", .kind = FLAG_SWITCH, .value = &values.as_json, .help = "print as JSON"},
         CONNECT_FLAGS(&values.connect),
     };
@@ -99,15 +110,18 @@ static void print_row(const ProtobufCMessage *item)
     char label[64];
     char created[TEXT_TIME_SIZE];
     char ended[TEXT_TIME_SIZE];
+    char used[TEXT_TIME_SIZE];
 
     text_format(key->label, label, sizeof(label));
     text_time(key->create_time, created);
     text_time(key->revoke_time ? key->revoke_time : key->expire_time, ended);
-    printf("%-30s  %-30s  %-20s  %-8s%-20s  %3zu  %s\n", key->key_id, key->project_id, created,
+    text_time(key->last_use_time, used);
+    printf("%-30s  %-30s  %-20s  %-8s%-20s  %-20s  %3zu  %s\n", key->key_id, project_name(key),
+           created,
            key->revoke_time   ? "revoked"
            : key->expire_time ? "expires"
                               : "valid",
-           ended, key->n_scopes, label);
+           ended, used, key->n_scopes, label);
 }
 
 static int fetch(struct list *list, const char *page_token, char **ret_next,
@@ -132,7 +146,7 @@ static int list_run(const struct command *command, int argc, char **argv)
     struct list list = {
         .command = command,
         .heading = "KEY                             PROJECT                         CREATED       "
-                   "        STATE                       SCOPES  LABEL\n",
+                   "        STATE                         LAST USED             SCOPES  LABEL\n",
         .print_row = print_row,
         .fetch = fetch,
     };
@@ -177,6 +191,6 @@ const struct command command_keys_list = {
 const struct command command_keys_revoke = {
     .name = "keys revoke",
     .operands = "KEY...",
-    .summary = "revoke keys: their next call is refused (operators)",
+    .summary = "revoke keys: their next call is refused, their open streams end (operators)",
     .run = revoke_run,
 };

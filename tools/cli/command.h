@@ -35,6 +35,7 @@ extern const struct command command_projects_list;
 extern const struct command command_keys_create;
 extern const struct command command_keys_list;
 extern const struct command command_keys_revoke;
+extern const struct command command_whoami;
 extern const struct command command_templates;
 extern const struct command command_create;
 extern const struct command command_run;

@@ -16,6 +16,7 @@ static const struct command *const commands[] = {
     &command_keys_create,
     &command_keys_list,
     &command_keys_revoke,
+    &command_whoami,
     &command_templates,
     &command_create,
     &command_run,
