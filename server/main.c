@@ -198,15 +198,22 @@ static int open_state(struct node *node, struct err *err)
 
     if (mkdir(node->options.data, 0700) < 0 && errno != EEXIST)
         return err_set(err, errno, "%s cannot be made: %s", node->options.data, strerror(errno));
+    int r = audit_new(below(&node->options, "audit.key", path), &service->audit, err);
     struct store_options store = {.directory = below(&node->options, "db", path),
                                   .accept_loss = node->options.accept_data_loss};
-    int r = space_new(node->options.data, node->options.reserve_bytes, &node->space, err);
 
+    if (r == 0)
+        r = space_new(node->options.data, node->options.reserve_bytes, &node->space, err);
+    if (r < 0)
+        return r;
     store.space = node->space;
+    store.chain = audit_chain(service->audit);
     if (r == 0)
         r = store_open_with(&store, &service->store, err);
     if (r == 0 && store_warning(service->store)[0])
         (void)fprintf(stderr, "crownestd: %s\n", store_warning(service->store));
+    if (r == 0)
+        audit_start(service->audit, service->store);
     service->admission = (struct admission){.store = service->store, .space = node->space};
     if (r == 0)
         r = blob_store_open(below(&node->options, "blobs", path), &service->blobs, err);
@@ -258,9 +265,11 @@ static struct status authorize_call(void *context, struct rpc_call *call, bool l
     const struct service *service = context;
     struct status status = authorize(&service->authority, call, local, ret_caller);
 
-    if (status_is_ok(&status))
-        status = admission_open(&service->admission, rpc_call_method(call));
-    return status;
+    if (!status_is_ok(&status)) {
+        service_denied(call, &status);
+        return status;
+    }
+    return admission_open(&service->admission, rpc_call_method(call));
 }
 
 /* The store's thread calls. */
@@ -380,7 +389,9 @@ static void close_node(struct node *node)
     sandboxd_free(node->sandboxd);
     backups_free(service->backups);
     blob_store_close(service->blobs);
+    audit_stop(service->audit);
     store_close(service->store);
+    audit_free(service->audit);
     space_free(node->space);
 }
 

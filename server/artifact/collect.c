@@ -276,7 +276,8 @@ void collect_some(const struct collect_options *options, struct arena *arena,
     }
 }
 
-void collect_record(struct store_batch *batch, const struct collect_result *result)
+void collect_record(struct store_batch *batch, const struct collect_result *result,
+                    const struct audit_actor *by)
 {
     for (size_t i = 0; i < result->artifact_count; i++) {
         const Crownest__V1__Artifact *artifact = result->artifacts[i];
@@ -284,6 +285,12 @@ void collect_record(struct store_batch *batch, const struct collect_result *resu
         struct schema_key by_sandbox =
             schema_key("as", artifact->project_id, artifact->sandbox_id, artifact->artifact_id);
 
+        audit_add(batch, &(struct audit_entry){.actor = by,
+                                               .action = "artifact.collect",
+                                               .resource_id = artifact->artifact_id,
+                                               .project_id = artifact->project_id,
+                                               .sandbox_id = artifact->sandbox_id,
+                                               .detail = artifact->digest});
         record_put(batch, &key, &artifact->base);
         record_put_string(batch, &by_sandbox, "");
     }

@@ -9,6 +9,7 @@
 #include "crownest/v1/artifact.pb-c.h"
 #include "crownest/v1/command.pb-c.h"
 #include "server/artifact/blob.h"
+#include "server/audit/audit.h"
 #include "server/sandbox/nest.h"
 #include "server/store/store.h"
 #include "server/util/arena.h"
@@ -45,5 +46,6 @@ struct status collect_all(const struct collect_options *options, struct arena *a
 void collect_some(const struct collect_options *options, struct arena *arena,
                   struct collect_result *ret_result);
 
-/* Adds the artifacts' records to a batch. */
-void collect_record(struct store_batch *batch, const struct collect_result *result);
+/* Adds the artifacts' records to a batch. by: who wants them; NULL: the command's declaration. */
+void collect_record(struct store_batch *batch, const struct collect_result *result,
+                    const struct audit_actor *by);

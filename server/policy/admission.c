@@ -11,6 +11,10 @@ enum need {
 #define NEED_artifact_download NEED_NOTHING
 #define NEED_artifact_get NEED_NOTHING
 #define NEED_artifact_list NEED_NOTHING
+#define NEED_audit_export NEED_NOTHING
+#define NEED_audit_get_key NEED_NOTHING
+#define NEED_audit_list NEED_NOTHING
+#define NEED_audit_watch NEED_NOTHING
 #define NEED_command_cancel NEED_NOTHING
 #define NEED_command_get NEED_NOTHING
 #define NEED_command_list NEED_NOTHING

@@ -151,13 +151,15 @@ void answer_keep(const struct answer *answer, struct store_batch *batch,
 }
 
 struct status answer_write(const struct answer *answer, struct store *store,
-                           const ProtobufCMessage *response)
+                           const ProtobufCMessage *response, const struct audit_entry *entry)
 {
-    if (answer->request_id[0] == '\0')
+    if (answer->request_id[0] == '\0' && !entry)
         return STATUS_OK_VALUE;
     struct store_batch *batch = store_batch_new();
 
     FAILPOINT("answer.done");
+    if (entry)
+        audit_add(batch, entry);
     answer_keep(answer, batch, response);
     return record_commit(store, batch);
 }

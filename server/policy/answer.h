@@ -6,6 +6,7 @@
 #pragma once
 
 #include "private/records.pb-c.h"
+#include "server/audit/audit.h"
 #include "server/policy/admission.h"
 #include "server/rpc/rpc.h"
 #include "server/store/store.h"
@@ -52,9 +53,12 @@ void answer_keep(const struct answer *answer, struct store_batch *batch,
 /* The same for an answer that is a stream or holds a secret: only what was made is kept. */
 void answer_keep_id(const struct answer *answer, struct store_batch *batch,
                     const char *resource_id);
-/* Writes the answer to a change that the store knows nothing else of. */
+/*
+ * Writes the answer to a change that the store knows nothing else of, and the entry that tells of
+ * it, which may be NULL.
+ */
 struct status answer_write(const struct answer *answer, struct store *store,
-                           const ProtobufCMessage *response);
+                           const ProtobufCMessage *response, const struct audit_entry *entry);
 /* Adds that nothing was done after all. */
 void answer_forget(const struct answer *answer, struct store_batch *batch);
 

@@ -89,8 +89,8 @@ struct status key_renew(struct store *store, struct store_batch *batch, const ch
     return STATUS_OK_VALUE;
 }
 
-struct status key_revoke(struct store *store, const char *key_id, struct arena *arena,
-                         Crownest__V1__Key **ret_key)
+struct status key_revoke(struct store *store, const char *key_id, const struct audit_actor *by,
+                         struct arena *arena, Crownest__V1__Key **ret_key)
 {
     Crownest__Records__KeyRecord *record;
     struct status status = read_key(store, key_id, arena, &record);
@@ -102,6 +102,11 @@ struct status key_revoke(struct store *store, const char *key_id, struct arena *
         return STATUS_OK_VALUE;
     struct store_batch *batch = store_batch_new();
 
+    audit_add(batch, &(struct audit_entry){.actor = by,
+                                           .action = "key.revoke",
+                                           .resource_id = record->key->key_id,
+                                           .project_id = record->key->project_id,
+                                           .detail = record->key->label});
     record->key->revoke_time = prototime_from_us(arena, clock_wall_us());
     put_key(batch, record->key, record->secret_hash.data);
     return record_commit(store, batch);

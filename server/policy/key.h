@@ -5,6 +5,7 @@
 #pragma once
 
 #include "private/records.pb-c.h"
+#include "server/audit/audit.h"
 #include "server/store/store.h"
 #include "server/util/arena.h"
 #include "server/util/secret.h"
@@ -24,8 +25,8 @@ struct status key_renew(struct store *store, struct store_batch *batch, const ch
                         char ret_secret[SECRET_SIZE]);
 
 /* NOT_FOUND KEY_NOT_FOUND. Revoking a revoked one changes nothing. */
-struct status key_revoke(struct store *store, const char *key_id, struct arena *arena,
-                         Crownest__V1__Key **ret_key);
+struct status key_revoke(struct store *store, const char *key_id, const struct audit_actor *by,
+                         struct arena *arena, Crownest__V1__Key **ret_key);
 
 /* UNAUTHENTICATED KEY_INVALID, KEY_REVOKED, KEY_EXPIRED. */
 struct status key_authenticate(struct store *store, const char *secret, struct arena *arena,

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "server/audit/audit.h"
 #include "server/store/record.h"
 #include "server/util/clock.h"
 #include "server/util/limits.h"
@@ -73,10 +74,15 @@ int project_ensure_default(struct store *store)
     struct status status = project_create(store, PROJECT_DEFAULT, NULL, arena, batch, &project);
     int r = 0;
 
-    if (status_is_ok(&status))
+    if (status_is_ok(&status)) {
+        audit_add(batch, &(struct audit_entry){.action = "project.create",
+                                               .resource_id = project->project_id,
+                                               .project_id = project->project_id,
+                                               .detail = project->name});
         r = store_commit(store, batch, STORE_SYNCED);
-    else
+    } else {
         store_batch_free(batch);
+    }
     arena_free(arena);
     return r;
 }

@@ -377,7 +377,8 @@ struct status commands_start(struct commands *commands, struct sandbox *sandbox,
     FAILPOINT("command.start.done");
     sandbox_let_go(sandbox);
     if (!status_is_ok(&status)) {
-        if (command_record_take_back(commands->options.store, record->command, commit) < 0)
+        if (command_record_take_back(commands->options.store, record->command, commit,
+                                     status.reason) < 0)
             status = record_write_failed(commands->options.store);
         (void)log_remove(commands->log_directory, command->id);
         command_forget(command);

@@ -42,8 +42,13 @@ struct sandbox_hooks commands_hooks(struct commands *commands);
  */
 int commands_reconcile(struct commands *commands, struct sandboxes *sandboxes, struct err *err);
 
+/* An entry about it, to be completed. by: NULL for the service itself. */
+struct audit_entry command_entry(const Crownest__V1__Command *command, const char *action,
+                                 const struct audit_actor *by);
+
 /* Adds to the batch that announces a command, so that both are on disk or neither. */
 struct command_commit {
+    const struct audit_actor *by; /* who starts it */
     void (*add)(void *arg, struct store_batch *batch, const Crownest__V1__Command *command);
     /* The command did not start after all: takes back what add has put. */
     void (*take_back)(void *arg, struct store_batch *batch);
@@ -72,7 +77,7 @@ struct status commands_log(struct commands *commands, const char *project_id,
 
 /* Kills every process of it, and returns when its end is recorded. */
 struct status commands_cancel(struct commands *commands, const char *project_id,
-                              const char *command_id);
+                              const char *command_id, const struct audit_actor *by);
 
 /* How many run in a sandbox. */
 uint32_t commands_running(struct commands *commands, const char *sandbox_id);

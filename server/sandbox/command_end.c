@@ -173,7 +173,8 @@ void command_finish_run(struct job *job)
  * Why, before it is done: should the service die in between, the next one knows. A disk that takes
  * nothing saves no command, which may be what fills it.
  */
-static void ask_end(struct command *command, Crownest__V1__ExitCause cause)
+static void ask_end(struct command *command, Crownest__V1__ExitCause cause,
+                    const struct audit_actor *by)
 {
     struct arena *arena = arena_new(COMMAND_ARENA_BYTES);
     struct store *store = command->owner->options.store;
@@ -185,8 +186,12 @@ static void ask_end(struct command *command, Crownest__V1__ExitCause cause)
     if (!command->recorded &&
         command_record_read(store, command->project_id, command->id, arena, &record) == 0 &&
         !record->asked) {
+        struct audit_entry entry =
+            command_entry(record->command, by ? "command.cancel" : "command.timeout", by);
+
+        entry.outcome = AUDIT_BEGUN;
         record->asked = command->asked;
-        (void)command_record_write(store, record);
+        (void)command_record_write(store, record, &entry);
     }
     FAILPOINT("command.kill.intended");
     (void)pthread_mutex_unlock(&command->record_mutex);
@@ -208,7 +213,7 @@ void command_kill_run(struct job *job)
     int r = sandbox_is_paused(command->sandbox) ? -EAGAIN : 0;
 
     if (r == 0) {
-        ask_end(command, CROWNEST__V1__EXIT_CAUSE__EXIT_CAUSE_TIMEOUT);
+        ask_end(command, CROWNEST__V1__EXIT_CAUSE__EXIT_CAUSE_TIMEOUT, NULL);
         r = kill_tree(command);
     }
     /* Its time is still up: the timer has the reference again. */
@@ -251,7 +256,7 @@ static bool has_ended(const struct command *command)
 }
 
 struct status commands_cancel(struct commands *commands, const char *project_id,
-                              const char *command_id)
+                              const char *command_id, const struct audit_actor *by)
 {
     struct command *command = command_running(commands, project_id, command_id);
 
@@ -262,7 +267,7 @@ struct status commands_cancel(struct commands *commands, const char *project_id,
         return status_error(STATUS_FAILED_PRECONDITION, "SANDBOX_PAUSED",
                             "its sandbox is paused; resume it first, or kill it");
     }
-    ask_end(command, CROWNEST__V1__EXIT_CAUSE__EXIT_CAUSE_CANCELLED);
+    ask_end(command, CROWNEST__V1__EXIT_CAUSE__EXIT_CAUSE_CANCELLED, by);
     int r = kill_tree(command);
 
     command_unref(command);

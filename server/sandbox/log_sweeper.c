@@ -89,8 +89,11 @@ static int record_expiry(const struct walk *walk, const char *command_id)
     int r = command_record_read(walk->sweep->store, walk->project_id, command_id, arena, &record);
 
     if (r == 0 && !record->command->log_expired) {
+        struct audit_entry entry = command_entry(record->command, "log.remove", NULL);
+
+        entry.reason = "RETENTION";
         record->command->log_expired = true;
-        r = command_record_write(walk->sweep->store, record);
+        r = command_record_write(walk->sweep->store, record, &entry);
     }
     arena_free(arena);
     /* Of one that cannot be read the log goes all the same. */

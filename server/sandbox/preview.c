@@ -11,6 +11,16 @@
 
 #define ARENA_BYTES (64U << 10)
 
+struct audit_entry preview_entry(const Crownest__V1__Preview *preview, const char *action,
+                                 const struct audit_actor *by)
+{
+    return (struct audit_entry){.actor = by,
+                                .action = action,
+                                .resource_id = preview->preview_id,
+                                .project_id = preview->project_id,
+                                .sandbox_id = preview->sandbox_id};
+}
+
 static void put_preview(struct store_batch *batch, Crownest__V1__Preview *preview,
                         char ret_token[SECRET_SIZE])
 {
@@ -119,19 +129,21 @@ struct status preview_renew(const struct previews *previews, const char *project
 }
 
 struct status preview_delete(const struct previews *previews, const char *project_id,
-                             const char *preview_id, struct arena *arena,
-                             Crownest__V1__Preview **ret_preview)
+                             const char *preview_id, const struct audit_actor *by,
+                             struct arena *arena, Crownest__V1__Preview **ret_preview)
 {
     struct status status = preview_get(previews, project_id, preview_id, arena, ret_preview);
 
     if (!status_is_ok(&status))
         return status;
+    struct audit_entry entry = preview_entry(*ret_preview, "preview.delete", by);
     struct schema_key key = schema_key("p", project_id, preview_id, NULL);
     struct schema_key owner = schema_key("pi", preview_id, NULL, NULL);
     struct schema_key by_sandbox =
         schema_key("ps", project_id, (*ret_preview)->sandbox_id, preview_id);
     struct store_batch *batch = store_batch_new();
 
+    audit_add(batch, &entry);
     record_delete(batch, &key);
     record_delete(batch, &owner);
     record_delete(batch, &by_sandbox);

@@ -34,8 +34,12 @@ struct status preview_get(const struct previews *previews, const char *project_i
                           const char *preview_id, struct arena *arena,
                           Crownest__V1__Preview **ret_preview);
 struct status preview_delete(const struct previews *previews, const char *project_id,
-                             const char *preview_id, struct arena *arena,
-                             Crownest__V1__Preview **ret_preview);
+                             const char *preview_id, const struct audit_actor *by,
+                             struct arena *arena, Crownest__V1__Preview **ret_preview);
+
+/* An entry about it, to be completed. */
+struct audit_entry preview_entry(const Crownest__V1__Preview *preview, const char *action,
+                                 const struct audit_actor *by);
 
 enum preview_state { PREVIEW_MISSING, PREVIEW_ENDED, PREVIEW_OPEN };
 

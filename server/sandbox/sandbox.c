@@ -85,6 +85,16 @@ int sandbox_record_read(struct sandboxes *sandboxes, const char *project_id, con
                       ret_record);
 }
 
+struct audit_entry sandbox_entry(const Crownest__V1__Sandbox *sandbox, const char *action,
+                                 const struct audit_actor *by)
+{
+    return (struct audit_entry){.actor = by,
+                                .action = action,
+                                .resource_id = sandbox->sandbox_id,
+                                .project_id = sandbox->project_id,
+                                .sandbox_id = sandbox->sandbox_id};
+}
+
 struct status sandbox_not_found(int error)
 {
     if (error != -ENOENT)
@@ -333,29 +343,33 @@ static void fill_record(Crownest__Records__SandboxRecord *record, uint64_t ttl_m
 }
 
 static int write_living(struct sandboxes *sandboxes, const Crownest__Records__SandboxRecord *record,
-                        const struct sandbox_commit *commit)
+                        const struct sandbox_commit *commit, enum audit_outcome outcome)
 {
     const Crownest__V1__Sandbox *sandbox = record->sandbox;
     struct schema_key key = sandbox_record_key(sandbox->project_id, sandbox->sandbox_id);
     struct schema_key live = schema_key("live", sandbox->sandbox_id, NULL, NULL);
+    struct audit_entry entry = sandbox_entry(sandbox, "sandbox.create", commit->by);
     struct store_batch *batch = store_batch_new();
 
+    entry.outcome = outcome;
+    audit_add(batch, &entry);
     record_put(batch, &key, &record->base);
     record_put_string(batch, &live, sandbox->project_id);
-    if (commit)
+    if (outcome == AUDIT_OK)
         commit->add(commit->arg, batch, sandbox);
     return store_commit(sandboxes->store, batch, STORE_SYNCED);
 }
 
 /* Nothing was ready: the intent is written before the jail is built. */
 static struct status build(struct sandboxes *sandboxes, const uint8_t template_hash[32],
-                           const struct sd_limits *limits, struct arena *arena,
-                           Crownest__Records__SandboxRecord *record, struct jail *ret_jail)
+                           const struct sd_limits *limits, const struct sandbox_commit *commit,
+                           struct arena *arena, Crownest__Records__SandboxRecord *record,
+                           struct jail *ret_jail)
 {
     struct err err = {0};
 
     record->jail_id = record->sandbox->sandbox_id;
-    if (write_living(sandboxes, record, NULL) < 0)
+    if (write_living(sandboxes, record, commit, AUDIT_BEGUN) < 0)
         return record_write_failed(sandboxes->store);
     FAILPOINT("sandbox.create.intended");
     int r =
@@ -363,8 +377,11 @@ static struct status build(struct sandboxes *sandboxes, const uint8_t template_h
 
     if (r == 0)
         return STATUS_OK_VALUE;
-    (void)sandbox_write_end(sandboxes, record, arena,
-                            CROWNEST__V1__END_CAUSE__END_CAUSE_CREATE_FAILED, err.message);
+    (void)sandbox_write_end(
+        sandboxes, record, arena,
+        &(struct sandbox_ending){.cause = CROWNEST__V1__END_CAUSE__END_CAUSE_CREATE_FAILED,
+                                 .detail = err.message,
+                                 .by = commit->by});
     return status_unavailable("SANDBOX_CREATE_FAILED", "the jail could not be built: %s",
                               err.message);
 }
@@ -372,8 +389,8 @@ static struct status build(struct sandboxes *sandboxes, const uint8_t template_h
 /* A jail of the pool needs no intent: sandboxd names those that no record claims at the next start.
  */
 static struct status take_jail(struct sandboxes *sandboxes, const uint8_t template_hash[32],
-                               struct arena *arena, Crownest__Records__SandboxRecord *record,
-                               struct jail *ret_jail)
+                               const struct sandbox_commit *commit, struct arena *arena,
+                               Crownest__Records__SandboxRecord *record, struct jail *ret_jail)
 {
     const Crownest__V1__Resources *resources = record->sandbox->resources;
     struct sd_limits limits = {.memory_bytes = resources->memory_bytes,
@@ -386,7 +403,7 @@ static struct status take_jail(struct sandboxes *sandboxes, const uint8_t templa
                                .max_ptys = resources->max_ptys};
 
     if (!jail_pool_claim(sandboxes->jails, template_hash, &limits, ret_jail))
-        return build(sandboxes, template_hash, &limits, arena, record, ret_jail);
+        return build(sandboxes, template_hash, &limits, commit, arena, record, ret_jail);
     record->jail_id = arena_strdup(arena, ret_jail->id);
     return STATUS_OK_VALUE;
 }
@@ -420,7 +437,7 @@ struct status sandboxes_create(struct sandboxes *sandboxes, const uint8_t templa
     if (!status_is_ok(&status))
         return status;
     fill_record(record, ttl_ms, lease_ms, arena);
-    status = take_jail(sandboxes, template_hash, arena, record, &jail);
+    status = take_jail(sandboxes, template_hash, commit, arena, record, &jail);
     if (!status_is_ok(&status)) {
         unadmit(sandboxes);
         return status;
@@ -431,7 +448,7 @@ struct status sandboxes_create(struct sandboxes *sandboxes, const uint8_t templa
     nest_hello(sandbox->nest);
     record->sandbox->state = CROWNEST__V1__SANDBOX_STATE__SANDBOX_STATE_RUNNING;
     record->sandbox->start_time = prototime_from_us(arena, clock_wall_us());
-    if (write_living(sandboxes, record, commit) < 0)
+    if (write_living(sandboxes, record, commit, AUDIT_OK) < 0)
         status = record_write_failed(sandboxes->store);
     FAILPOINT("sandbox.create.recorded");
     (void)sandbox_ref(sandbox);
@@ -439,8 +456,11 @@ struct status sandboxes_create(struct sandboxes *sandboxes, const uint8_t templa
     if (status_is_ok(&status))
         tie(sandbox);
     else
-        (void)sandbox_end(sandboxes, sandbox->project_id, sandbox->id,
-                          CROWNEST__V1__END_CAUSE__END_CAUSE_CREATE_FAILED, "");
+        (void)sandbox_end(
+            sandboxes, sandbox->project_id, sandbox->id,
+            &(struct sandbox_ending){.cause = CROWNEST__V1__END_CAUSE__END_CAUSE_CREATE_FAILED,
+                                     .detail = "",
+                                     .by = commit->by});
     sandbox_unref(sandbox);
     return status;
 }
@@ -477,8 +497,10 @@ static void end_all(struct sandboxes *sandboxes)
     struct sandbox *sandbox;
 
     while (status_is_ok(&status) && (sandbox = any_running(sandboxes)) != NULL) {
-        status = sandbox_end(sandboxes, sandbox->project_id, sandbox->id,
-                             CROWNEST__V1__END_CAUSE__END_CAUSE_KILLED, "the service was stopped");
+        status =
+            sandbox_end(sandboxes, sandbox->project_id, sandbox->id,
+                        &(struct sandbox_ending){.cause = CROWNEST__V1__END_CAUSE__END_CAUSE_KILLED,
+                                                 .detail = "the service was stopped"});
         sandbox_unref(sandbox);
     }
 }

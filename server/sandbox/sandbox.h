@@ -12,6 +12,7 @@
 #include <stdbool.h>
 
 #include "private/records.pb-c.h"
+#include "server/audit/audit.h"
 #include "server/sandbox/jail_pool.h"
 #include "server/sandbox/loop.h"
 #include "server/sandbox/nest.h"
@@ -48,6 +49,7 @@ struct sandboxes_options {
 
 /* Adds to the batch that makes a change, so that both are on disk or neither. */
 struct sandbox_commit {
+    const struct audit_actor *by; /* who wants it */
     void (*add)(void *arg, struct store_batch *batch, const Crownest__V1__Sandbox *sandbox);
     void *arg;
 };
@@ -93,8 +95,8 @@ struct status sandboxes_get(struct sandboxes *sandboxes, const char *project_id,
 
 /* Ends it, or finds that it has ended; ret_sandbox is the tombstone. */
 struct status sandboxes_kill(struct sandboxes *sandboxes, const char *project_id,
-                             const char *sandbox_id, struct arena *arena,
-                             Crownest__V1__Sandbox **ret_sandbox);
+                             const char *sandbox_id, const struct audit_actor *by,
+                             struct arena *arena, Crownest__V1__Sandbox **ret_sandbox);
 
 /* One that runs or is paused, referenced, or NULL. */
 struct sandbox *sandboxes_find(struct sandboxes *sandboxes, const char *project_id,
@@ -108,17 +110,17 @@ struct sandbox_update {
     size_t n_labels;
 };
 
-/* Each of these returns the sandbox as it stands then. commit may be NULL. */
+/* Each of these returns the sandbox as it stands then. */
 struct status sandboxes_update(struct sandboxes *sandboxes, const char *project_id,
                                const char *sandbox_id, const struct sandbox_update *update,
                                const struct sandbox_commit *commit, struct arena *arena,
                                Crownest__V1__Sandbox **ret_sandbox);
 struct status sandboxes_pause(struct sandboxes *sandboxes, const char *project_id,
-                              const char *sandbox_id, struct arena *arena,
-                              Crownest__V1__Sandbox **ret_sandbox);
+                              const char *sandbox_id, const struct audit_actor *by,
+                              struct arena *arena, Crownest__V1__Sandbox **ret_sandbox);
 struct status sandboxes_resume(struct sandboxes *sandboxes, const char *project_id,
-                               const char *sandbox_id, struct arena *arena,
-                               Crownest__V1__Sandbox **ret_sandbox);
+                               const char *sandbox_id, const struct audit_actor *by,
+                               struct arena *arena, Crownest__V1__Sandbox **ret_sandbox);
 
 /* Renews the lease; ret_expire_ms is on the wall clock. FAILED_PRECONDITION NO_LEASE. */
 struct status sandboxes_heartbeat(struct sandboxes *sandboxes, const char *project_id,

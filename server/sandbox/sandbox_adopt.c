@@ -102,7 +102,8 @@ static int bury(struct sandboxes *sandboxes, Crownest__Records__SandboxRecord *r
     }
     record->sandbox->cpu_usec = usage.cpu_usec;
     record->sandbox->memory_peak_bytes = usage.memory_peak_bytes;
-    return sandbox_write_end(sandboxes, record, arena, cause, detail);
+    return sandbox_write_end(sandboxes, record, arena,
+                             &(struct sandbox_ending){.cause = cause, .detail = detail});
 }
 
 /* Pausing is recorded before it is done, and resuming afterwards: what is done counts. */
@@ -116,9 +117,13 @@ static int settle_state(struct sandboxes *sandboxes, Crownest__Records__SandboxR
 
     if (sandbox->state == state)
         return 0;
+    struct audit_entry entry =
+        sandbox_entry(sandbox, frozen ? "sandbox.pause" : "sandbox.resume", NULL);
     struct store_batch *batch = store_batch_new();
 
     FAILPOINT("sandbox.reconcile.restated");
+    entry.detail = "found so when the service started";
+    audit_add(batch, &entry);
     sandbox->state = state;
     record_put(batch, &key, &record->base);
     return store_commit(sandboxes->store, batch, STORE_SYNCED);

@@ -14,9 +14,17 @@
 /* A change of the record of a claimed sandbox. */
 typedef void edit_fn(void *arg, Crownest__Records__SandboxRecord *record, struct arena *arena);
 
-static struct status edit_record(struct sandbox *sandbox, edit_fn *edit, void *arg,
-                                 const struct sandbox_commit *commit, struct arena *arena,
-                                 Crownest__V1__Sandbox **ret_sandbox)
+struct edit {
+    edit_fn *apply;
+    void *arg;
+    const char *action;
+    enum audit_outcome outcome;
+    const struct audit_actor *by;
+    const struct sandbox_commit *commit; /* NULL: there is nothing to add */
+};
+
+static struct status edit_record(struct sandbox *sandbox, const struct edit *edit,
+                                 struct arena *arena, Crownest__V1__Sandbox **ret_sandbox)
 {
     struct schema_key key = sandbox_record_key(sandbox->project_id, sandbox->id);
     Crownest__Records__SandboxRecord *record;
@@ -24,13 +32,17 @@ static struct status edit_record(struct sandbox *sandbox, edit_fn *edit, void *a
 
     if (r < 0)
         return sandbox_not_found(r);
-    edit(arg, record, arena);
+    edit->apply(edit->arg, record, arena);
+    struct audit_entry entry = sandbox_entry(record->sandbox, edit->action, edit->by);
     struct store_batch *batch = store_batch_new();
+
+    entry.outcome = edit->outcome;
+    audit_add(batch, &entry);
 
     FAILPOINT("sandbox.change.unrecorded");
     record_put(batch, &key, &record->base);
-    if (commit)
-        commit->add(commit->arg, batch, record->sandbox);
+    if (edit->commit)
+        edit->commit->add(edit->commit->arg, batch, record->sandbox);
     if (store_commit(sandbox->owner->store, batch, STORE_SYNCED) < 0)
         return record_write_failed(sandbox->owner->store);
     FAILPOINT("sandbox.change.recorded");
@@ -68,6 +80,11 @@ struct status sandboxes_update(struct sandboxes *sandboxes, const char *project_
                                Crownest__V1__Sandbox **ret_sandbox)
 {
     struct sandbox *sandbox = sandbox_claim(sandboxes, project_id, id);
+    struct edit edit = {.apply = apply_update,
+                        .arg = (void *)(uintptr_t)update,
+                        .action = "sandbox.update",
+                        .by = commit->by,
+                        .commit = commit};
     struct status status;
 
     if (!sandbox)
@@ -77,8 +94,7 @@ struct status sandboxes_update(struct sandboxes *sandboxes, const char *project_
                                         "the sandbox is ending"),
                            "sandbox_id");
     else
-        status = edit_record(sandbox, apply_update, (void *)(uintptr_t)update, commit, arena,
-                             ret_sandbox);
+        status = edit_record(sandbox, &edit, arena, ret_sandbox);
     sandbox_release(sandbox);
     return status;
 }
@@ -118,13 +134,14 @@ static struct status freeze(struct sandbox *sandbox, bool frozen)
  * says so before anything stands still: after a crash in between it is running, or paused and known
  * to be.
  */
-static struct status pause_claimed(struct sandbox *sandbox, struct arena *arena,
-                                   Crownest__V1__Sandbox **ret_sandbox)
+static struct status pause_claimed(struct sandbox *sandbox, const struct audit_actor *by,
+                                   struct arena *arena, Crownest__V1__Sandbox **ret_sandbox)
 {
     Crownest__V1__SandboxState state = CROWNEST__V1__SANDBOX_STATE__SANDBOX_STATE_PAUSED;
 
     set_paused(sandbox, true);
-    struct status status = edit_record(sandbox, apply_state, &state, NULL, arena, ret_sandbox);
+    struct edit edit = {.apply = apply_state, .arg = &state, .action = "sandbox.pause", .by = by};
+    struct status status = edit_record(sandbox, &edit, arena, ret_sandbox);
 
     if (status_is_ok(&status)) {
         status = freeze(sandbox, true);
@@ -137,23 +154,25 @@ static struct status pause_claimed(struct sandbox *sandbox, struct arena *arena,
         struct status failure = status;
 
         state = CROWNEST__V1__SANDBOX_STATE__SANDBOX_STATE_RUNNING;
-        (void)edit_record(sandbox, apply_state, &state, NULL, arena, ret_sandbox);
+        edit.outcome = AUDIT_FAILED;
+        (void)edit_record(sandbox, &edit, arena, ret_sandbox);
         set_paused(sandbox, false);
         return failure;
     }
     return status;
 }
 
-static struct status resume_claimed(struct sandbox *sandbox, struct arena *arena,
-                                    Crownest__V1__Sandbox **ret_sandbox)
+static struct status resume_claimed(struct sandbox *sandbox, const struct audit_actor *by,
+                                    struct arena *arena, Crownest__V1__Sandbox **ret_sandbox)
 {
     struct sandboxes *owner = sandbox->owner;
     Crownest__V1__SandboxState state = CROWNEST__V1__SANDBOX_STATE__SANDBOX_STATE_RUNNING;
+    struct edit edit = {.apply = apply_state, .arg = &state, .action = "sandbox.resume", .by = by};
     struct status status = freeze(sandbox, false);
 
     sandbox->unsure = true;
     if (status_is_ok(&status))
-        status = edit_record(sandbox, apply_state, &state, NULL, arena, ret_sandbox);
+        status = edit_record(sandbox, &edit, arena, ret_sandbox);
     if (!status_is_ok(&status))
         return status;
     sandbox->unsure = false;
@@ -169,8 +188,8 @@ static struct status resume_claimed(struct sandbox *sandbox, struct arena *arena
 }
 
 static struct status change_state(struct sandboxes *sandboxes, const char *project_id,
-                                  const char *id, bool paused, struct arena *arena,
-                                  Crownest__V1__Sandbox **ret_sandbox)
+                                  const char *id, bool paused, const struct audit_actor *by,
+                                  struct arena *arena, Crownest__V1__Sandbox **ret_sandbox)
 {
     struct sandbox *sandbox = sandbox_claim(sandboxes, project_id, id);
     struct status status;
@@ -180,23 +199,25 @@ static struct status change_state(struct sandboxes *sandboxes, const char *proje
     if (sandbox_is_paused(sandbox) == paused && !sandbox->unsure)
         status = sandboxes_get(sandboxes, project_id, id, arena, ret_sandbox);
     else if (paused)
-        status = pause_claimed(sandbox, arena, ret_sandbox);
+        status = pause_claimed(sandbox, by, arena, ret_sandbox);
     else
-        status = resume_claimed(sandbox, arena, ret_sandbox);
+        status = resume_claimed(sandbox, by, arena, ret_sandbox);
     sandbox_release(sandbox);
     return status;
 }
 
 struct status sandboxes_pause(struct sandboxes *sandboxes, const char *project_id, const char *id,
-                              struct arena *arena, Crownest__V1__Sandbox **ret_sandbox)
+                              const struct audit_actor *by, struct arena *arena,
+                              Crownest__V1__Sandbox **ret_sandbox)
 {
-    return change_state(sandboxes, project_id, id, true, arena, ret_sandbox);
+    return change_state(sandboxes, project_id, id, true, by, arena, ret_sandbox);
 }
 
 struct status sandboxes_resume(struct sandboxes *sandboxes, const char *project_id, const char *id,
-                               struct arena *arena, Crownest__V1__Sandbox **ret_sandbox)
+                               const struct audit_actor *by, struct arena *arena,
+                               Crownest__V1__Sandbox **ret_sandbox)
 {
-    return change_state(sandboxes, project_id, id, false, arena, ret_sandbox);
+    return change_state(sandboxes, project_id, id, false, by, arena, ret_sandbox);
 }
 
 struct status sandboxes_heartbeat(struct sandboxes *sandboxes, const char *project_id,

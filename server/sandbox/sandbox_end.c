@@ -12,9 +12,19 @@
 
 #define RETRY_MS 1000 /* after an end that failed */
 
-int sandbox_write_end(struct sandboxes *sandboxes, Crownest__Records__SandboxRecord *record,
-                      struct arena *arena, Crownest__V1__EndCause cause, const char *detail)
+/* The cause without the prefix that protobuf wants. */
+static const char *cause_word(Crownest__V1__EndCause cause)
 {
+    const ProtobufCEnumValue *value =
+        protobuf_c_enum_descriptor_get_value(&crownest__v1__end_cause__descriptor, (int)cause);
+
+    return value ? value->name + sizeof("END_CAUSE_") - 1 : "";
+}
+
+int sandbox_write_end(struct sandboxes *sandboxes, Crownest__Records__SandboxRecord *record,
+                      struct arena *arena, const struct sandbox_ending *ending)
+{
+    Crownest__V1__EndCause cause = ending->cause;
     Crownest__V1__Sandbox *sandbox = record->sandbox;
     struct schema_key key = sandbox_record_key(sandbox->project_id, sandbox->sandbox_id);
     struct schema_key live = schema_key("live", sandbox->sandbox_id, NULL, NULL);
@@ -27,8 +37,14 @@ int sandbox_write_end(struct sandboxes *sandboxes, Crownest__Records__SandboxRec
     sandbox->state = intended ? CROWNEST__V1__SANDBOX_STATE__SANDBOX_STATE_KILLED
                               : CROWNEST__V1__SANDBOX_STATE__SANDBOX_STATE_FAILED;
     sandbox->end_cause = cause;
-    sandbox->end_detail = arena_strdup(arena, detail);
+    sandbox->end_detail = arena_strdup(arena, ending->detail);
     sandbox->end_time = prototime_from_us(arena, clock_wall_us());
+    struct audit_entry entry = sandbox_entry(sandbox, "sandbox.end", ending->by);
+
+    entry.outcome = intended ? AUDIT_OK : AUDIT_FAILED;
+    entry.reason = cause_word(cause);
+    entry.detail = ending->detail;
+    audit_add(batch, &entry);
     record_put(batch, &key, &record->base);
     record_delete(batch, &live);
     return store_commit(sandboxes->store, batch, STORE_SYNCED);
@@ -59,7 +75,7 @@ static void disarm(struct sandbox *sandbox)
 }
 
 /* One whose creation could not be recorded has no record to end. */
-static int record_end(struct sandbox *sandbox, Crownest__V1__EndCause cause, const char *detail)
+static int record_end(struct sandbox *sandbox, const struct sandbox_ending *ending)
 {
     struct arena *arena = arena_new(SANDBOX_ARENA_BYTES);
     Crownest__Records__SandboxRecord *record;
@@ -68,7 +84,7 @@ static int record_end(struct sandbox *sandbox, Crownest__V1__EndCause cause, con
     if (r == 0) {
         record->sandbox->cpu_usec = sandbox->usage.cpu_usec;
         record->sandbox->memory_peak_bytes = sandbox->usage.memory_peak_bytes;
-        r = sandbox_write_end(sandbox->owner, record, arena, cause, detail);
+        r = sandbox_write_end(sandbox->owner, record, arena, ending);
     }
     arena_free(arena);
     return r == -ENOENT ? 0 : r;
@@ -78,7 +94,7 @@ static int record_end(struct sandbox *sandbox, Crownest__V1__EndCause cause, con
  * Why, before it is done: should the service die in between, the next one knows. Not synced, since
  * a host that goes down takes the sandbox with it.
  */
-static void note_intent(struct sandbox *sandbox, Crownest__V1__EndCause cause)
+static void note_intent(struct sandbox *sandbox, const struct sandbox_ending *ending)
 {
     struct schema_key key = sandbox_record_key(sandbox->project_id, sandbox->id);
     struct arena *arena = arena_new(SANDBOX_ARENA_BYTES);
@@ -87,8 +103,13 @@ static void note_intent(struct sandbox *sandbox, Crownest__V1__EndCause cause)
 
     if (r == 0 && !record->asked) {
         struct store_batch *batch = store_batch_new();
+        struct audit_entry entry =
+            sandbox_entry(record->sandbox, ending->by ? "sandbox.kill" : "sandbox.end", ending->by);
 
-        record->asked = cause;
+        entry.outcome = AUDIT_BEGUN;
+        entry.reason = cause_word(ending->cause);
+        audit_add(batch, &entry);
+        record->asked = ending->cause;
         record_put(batch, &key, &record->base);
         (void)store_commit(sandbox->owner->store, batch, STORE_UNSYNCED);
     }
@@ -128,8 +149,7 @@ static struct status end_jail(struct sandbox *sandbox)
 }
 
 /* What an earlier try has done is not done again. */
-static struct status end_and_record(struct sandbox *sandbox, Crownest__V1__EndCause cause,
-                                    const char *detail)
+static struct status end_and_record(struct sandbox *sandbox, const struct sandbox_ending *ending)
 {
     struct sandboxes *sandboxes = sandbox->owner;
     struct status status = sandbox->jail_gone ? STATUS_OK_VALUE : end_jail(sandbox);
@@ -139,25 +159,24 @@ static struct status end_and_record(struct sandbox *sandbox, Crownest__V1__EndCa
     FAILPOINT("sandbox.end.killed");
     sandboxes->hooks.settle(sandboxes->hooks.arg, sandbox);
     FAILPOINT("sandbox.end.settled");
-    return record_end(sandbox, cause, detail) < 0 ? record_write_failed(sandboxes->store)
-                                                  : STATUS_OK_VALUE;
+    return record_end(sandbox, ending) < 0 ? record_write_failed(sandboxes->store)
+                                           : STATUS_OK_VALUE;
 }
 
 /* Makes the claimed sandbox go, and records the end. */
-static struct status end_claimed(struct sandbox *sandbox, Crownest__V1__EndCause cause,
-                                 const char *detail)
+static struct status end_claimed(struct sandbox *sandbox, const struct sandbox_ending *ending)
 {
     struct sandboxes *sandboxes = sandbox->owner;
 
     disarm(sandbox);
-    note_intent(sandbox, cause);
+    note_intent(sandbox, ending);
     FAILPOINT("sandbox.end.begun");
-    struct status status = end_and_record(sandbox, cause, detail);
+    struct status status = end_and_record(sandbox, ending);
     bool ended = status_is_ok(&status);
 
     FAILPOINT("sandbox.end.recorded");
     if (!ended)
-        try_again_later(sandbox, cause);
+        try_again_later(sandbox, ending->cause);
     (void)pthread_mutex_lock(&sandboxes->mutex);
     if (ended) {
         HASH_DEL(sandboxes->running, sandbox);
@@ -174,7 +193,7 @@ static struct status end_claimed(struct sandbox *sandbox, Crownest__V1__EndCause
 }
 
 struct status sandbox_end(struct sandboxes *sandboxes, const char *project_id, const char *id,
-                          Crownest__V1__EndCause cause, const char *detail)
+                          const struct sandbox_ending *ending)
 {
     struct sandbox *sandbox = sandbox_claim(sandboxes, project_id, id);
 
@@ -183,17 +202,19 @@ struct status sandbox_end(struct sandboxes *sandboxes, const char *project_id, c
     (void)pthread_mutex_lock(&sandboxes->mutex);
     sandbox->ending = true;
     (void)pthread_mutex_unlock(&sandboxes->mutex);
-    struct status status = end_claimed(sandbox, cause, detail);
+    struct status status = end_claimed(sandbox, ending);
 
     sandbox_release(sandbox);
     return status;
 }
 
 struct status sandboxes_kill(struct sandboxes *sandboxes, const char *project_id, const char *id,
-                             struct arena *arena, Crownest__V1__Sandbox **ret_sandbox)
+                             const struct audit_actor *by, struct arena *arena,
+                             Crownest__V1__Sandbox **ret_sandbox)
 {
-    struct status status =
-        sandbox_end(sandboxes, project_id, id, CROWNEST__V1__END_CAUSE__END_CAUSE_KILLED, "");
+    struct sandbox_ending ending = {
+        .cause = CROWNEST__V1__END_CAUSE__END_CAUSE_KILLED, .detail = "", .by = by};
+    struct status status = sandbox_end(sandboxes, project_id, id, &ending);
 
     if (status_is_ok(&status))
         status = sandboxes_get(sandboxes, project_id, id, arena, ret_sandbox);
@@ -207,8 +228,10 @@ void sandbox_end_run(struct job *job)
     struct sandbox *sandbox = container_of(job, struct sandbox, end_job);
     bool died = sandbox->end_cause == CROWNEST__V1__END_CAUSE__END_CAUSE_INIT_DIED;
 
-    (void)sandbox_end(sandbox->owner, sandbox->project_id, sandbox->id, sandbox->end_cause,
-                      died ? "nest-init ended without having been asked to" : "");
+    (void)sandbox_end(sandbox->owner, sandbox->project_id, sandbox->id,
+                      &(struct sandbox_ending){
+                          .cause = sandbox->end_cause,
+                          .detail = died ? "nest-init ended without having been asked to" : ""});
     sandbox_unref(sandbox);
 }
 

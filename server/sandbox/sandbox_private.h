@@ -60,6 +60,9 @@ struct sandboxes {
 struct schema_key sandbox_record_key(const char *project_id, const char *id);
 int sandbox_record_read(struct sandboxes *sandboxes, const char *project_id, const char *id,
                         struct arena *arena, Crownest__Records__SandboxRecord **ret_record);
+/* An entry about it, to be completed. */
+struct audit_entry sandbox_entry(const Crownest__V1__Sandbox *sandbox, const char *action,
+                                 const struct audit_actor *by);
 /* What a record that could not be read is to a client. */
 struct status sandbox_not_found(int error);
 /* NOT_FOUND or FAILED_PRECONDITION SANDBOX_NOT_RUNNING, for one that was not found running. */
@@ -86,12 +89,19 @@ void sandbox_lease(struct sandbox *sandbox, uint64_t ms);
 
 /* sandbox_end.c */
 
+/* Why one ends, and who wants it; NULL: the service itself. */
+struct sandbox_ending {
+    Crownest__V1__EndCause cause;
+    const char *detail;
+    const struct audit_actor *by;
+};
+
 /* Writes the tombstone. */
 int sandbox_write_end(struct sandboxes *sandboxes, Crownest__Records__SandboxRecord *record,
-                      struct arena *arena, Crownest__V1__EndCause cause, const char *detail);
+                      struct arena *arena, const struct sandbox_ending *ending);
 /* Ends the sandbox unless it has ended; waits for whoever else changes it. */
 struct status sandbox_end(struct sandboxes *sandboxes, const char *project_id, const char *id,
-                          Crownest__V1__EndCause cause, const char *detail);
+                          const struct sandbox_ending *ending);
 /* Has a worker end it; takes a reference of the caller's. From any thread. */
 void sandbox_queue_end(struct sandbox *sandbox, Crownest__V1__EndCause cause);
 /* For sandbox_new: what the end of a timer, of nest-init and of the socket do, and the job. */

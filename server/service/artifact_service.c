@@ -39,12 +39,13 @@ static struct status collect(struct rpc_call *call, const struct answer *answer,
 
     if (!status_is_ok(&status))
         return status;
+    struct audit_actor by = service_actor(call);
     struct store_batch *batch = store_batch_new();
 
     FAILPOINT("artifact.collected");
     response->artifacts = result.artifacts;
     response->n_artifacts = result.artifact_count;
-    collect_record(batch, &result);
+    collect_record(batch, &result, &by);
     answer_keep(answer, batch, &response->base);
     return record_commit(service->store, batch);
 }

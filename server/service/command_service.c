@@ -257,8 +257,9 @@ static struct status start(struct rpc_call *call, const char *request_id,
     struct service *service = service_of(call);
     Crownest__Records__CommandRecord *record;
     struct answer answer;
+    struct audit_actor by = service_actor(call);
     struct command_commit commit = {
-        .add = keep_command, .take_back = forget_command, .arg = &answer};
+        .by = &by, .add = keep_command, .take_back = forget_command, .arg = &answer};
     struct sandbox *sandbox = NULL;
     struct status status = check_command(asked, rpc_call_arena(call), &record);
 
@@ -390,8 +391,9 @@ struct status service_command_cancel(struct rpc_call *call,
                                      const Crownest__V1__CancelCommandRequest *request,
                                      Crownest__V1__CancelCommandResponse *response)
 {
-    struct status status = commands_cancel(service_of(call)->commands,
-                                           rpc_call_caller(call)->project_id, request->command_id);
+    struct audit_actor by = service_actor(call);
+    struct status status = commands_cancel(
+        service_of(call)->commands, rpc_call_caller(call)->project_id, request->command_id, &by);
 
     return status_is_ok(&status) ? read_command(call, request->command_id, &response->command)
                                  : status;
@@ -438,6 +440,18 @@ struct status service_command_resize(struct rpc_call *call,
                                  : status;
 }
 
+static struct status write_signal(const struct rpc_call *call, const struct answer *answer,
+                                  const Crownest__V1__SignalCommandResponse *response, int number)
+{
+    struct audit_actor by = service_actor(call);
+    struct audit_entry entry = command_entry(response->command, "command.signal", &by);
+    char detail[32];
+
+    (void)snprintf(detail, sizeof(detail), "signal %d", number);
+    entry.detail = detail;
+    return answer_write(answer, service_of(call)->store, &response->base, &entry);
+}
+
 struct status service_command_signal(struct rpc_call *call,
                                      const Crownest__V1__SignalCommandRequest *request,
                                      Crownest__V1__SignalCommandResponse *response)
@@ -459,7 +473,7 @@ struct status service_command_signal(struct rpc_call *call,
         if (status_is_ok(&status))
             status = read_command(call, request->command_id, &response->command);
         if (status_is_ok(&status))
-            status = answer_write(&answer, service->store, &response->base);
+            status = write_signal(call, &answer, response, (int)request->signal);
     }
     answer_end(&answer);
     return status;

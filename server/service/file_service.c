@@ -444,7 +444,7 @@ static struct status change_once(struct rpc_call *call, const struct change *cha
             sandbox_unref(sandbox);
         }
         if (status_is_ok(&status) && *ret_error == 0)
-            status = answer_write(&answer, service->store, response);
+            status = answer_write(&answer, service->store, response, NULL);
     }
     answer_end(&answer);
     return status;

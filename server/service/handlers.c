@@ -1,10 +1,30 @@
 /* A method of the contract without a handler stops the build here. */
+#include <stdio.h>
+
 #include "server/service/service.h"
+
+struct audit_actor service_actor(const struct rpc_call *call)
+{
+    const struct rpc_caller *caller = rpc_call_caller(call);
+    struct audit_actor actor = {0};
+
+    (void)snprintf(actor.id, sizeof(actor.id), "%s",
+                   caller->actor[0] ? caller->actor : "anonymous");
+    (void)snprintf(actor.request_id, sizeof(actor.request_id), "%s", rpc_call_request_id(call));
+    return actor;
+}
+
+static struct status answer(struct rpc_call *call, struct status status)
+{
+    if (status.code == STATUS_RESOURCE_EXHAUSTED || status.code == STATUS_PERMISSION_DENIED)
+        service_denied(call, &status);
+    return status;
+}
 
 #define DEFINE_UNARY(id, name, request_type, response_type)                                        \
     static struct status call_##name(struct rpc_call *call, const void *request, void *response)   \
     {                                                                                              \
-        return service_##name(call, request, response);                                            \
+        return answer(call, service_##name(call, request, response));                              \
     }
 
 RPC_UNARY_METHODS(DEFINE_UNARY)

@@ -85,11 +85,18 @@ static struct status mint(struct rpc_call *call, const struct answer *answer,
         key_create(batch, *key, arena, ret_secret);
         answer_keep_id(answer, batch, (*key)->key_id);
     }
-    if (!status_is_ok(&status))
+    if (!status_is_ok(&status)) {
         store_batch_free(batch);
-    else
-        status = record_commit(store, batch);
-    return status;
+        return status;
+    }
+    struct audit_actor by = service_actor(call);
+
+    audit_add(batch, &(struct audit_entry){.actor = &by,
+                                           .action = answer->kept ? "key.renew" : "key.create",
+                                           .resource_id = (*key)->key_id,
+                                           .project_id = (*key)->project_id,
+                                           .detail = (*key)->label});
+    return record_commit(store, batch);
 }
 
 struct status service_key_create(struct rpc_call *call,
@@ -151,8 +158,10 @@ static struct status ask_revoked(void *arg, const struct rpc_caller *caller)
 static struct status do_revoke(struct rpc_call *call, const char *key_id,
                                Crownest__V1__Key **ret_key)
 {
+    struct audit_actor by = service_actor(call);
+
     lock_scope(&changing);
-    return key_revoke(service_of(call)->store, key_id, rpc_call_arena(call), ret_key);
+    return key_revoke(service_of(call)->store, key_id, &by, rpc_call_arena(call), ret_key);
 }
 
 struct status service_key_revoke(struct rpc_call *call,

@@ -44,10 +44,16 @@ struct status service_preview_create(struct rpc_call *call,
     struct store_batch *batch = store_batch_new();
 
     status = open_port(call, &answer, request, batch, &response->preview, token);
-    if (!status_is_ok(&status))
+    if (!status_is_ok(&status)) {
         store_batch_free(batch);
-    else
+    } else {
+        struct audit_actor by = service_actor(call);
+        struct audit_entry entry =
+            preview_entry(response->preview, answer.kept ? "preview.renew" : "preview.create", &by);
+
+        audit_add(batch, &entry);
         status = record_commit(service->store, batch);
+    }
     answer_end(&answer);
     if (status_is_ok(&status))
         response->token = arena_strdup(rpc_call_arena(call), token);
@@ -67,8 +73,10 @@ struct status service_preview_delete(struct rpc_call *call,
                                      const Crownest__V1__DeletePreviewRequest *request,
                                      Crownest__V1__DeletePreviewResponse *response)
 {
+    struct audit_actor by = service_actor(call);
+
     return preview_delete(&service_of(call)->previews, rpc_call_caller(call)->project_id,
-                          request->preview_id, rpc_call_arena(call), &response->preview);
+                          request->preview_id, &by, rpc_call_arena(call), &response->preview);
 }
 
 struct status service_preview_list(struct rpc_call *call,

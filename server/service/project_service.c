@@ -10,16 +10,24 @@
 static pthread_mutex_t changing = PTHREAD_MUTEX_INITIALIZER;
 
 /* Commits the change with its answer, unless it is refused. */
-static struct status end_change(const struct service *service, const struct answer *answer,
+static struct status end_change(const struct rpc_call *call, const struct answer *answer,
                                 struct store_batch *batch, const struct status *status,
-                                const ProtobufCMessage *response)
+                                const ProtobufCMessage *response, const char *action,
+                                const Crownest__V1__Project *project)
 {
+    struct audit_actor by = service_actor(call);
+
     if (!status_is_ok(status)) {
         store_batch_free(batch);
         return *status;
     }
+    audit_add(batch, &(struct audit_entry){.actor = &by,
+                                           .action = action,
+                                           .resource_id = project->project_id,
+                                           .project_id = project->project_id,
+                                           .detail = project->name});
     answer_keep(answer, batch, response);
-    return record_commit(service->store, batch);
+    return record_commit(service_of(call)->store, batch);
 }
 
 static struct status create(struct rpc_call *call, const struct answer *answer,
@@ -32,7 +40,8 @@ static struct status create(struct rpc_call *call, const struct answer *answer,
     struct status status = project_create(service->store, request->name, request->log_retention,
                                           rpc_call_arena(call), batch, &response->project);
 
-    return end_change(service, answer, batch, &status, &response->base);
+    return end_change(call, answer, batch, &status, &response->base, "project.create",
+                      response->project);
 }
 
 struct status service_project_create(struct rpc_call *call,
@@ -63,7 +72,8 @@ static struct status update(struct rpc_call *call, const struct answer *answer,
     struct status status = project_update(service->store, request->project, request->log_retention,
                                           rpc_call_arena(call), batch, &response->project);
 
-    return end_change(service, answer, batch, &status, &response->base);
+    return end_change(call, answer, batch, &status, &response->base, "project.update",
+                      response->project);
 }
 
 struct status service_project_update(struct rpc_call *call,

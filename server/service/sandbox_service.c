@@ -259,7 +259,8 @@ struct status service_sandbox_create(struct rpc_call *call,
     struct service *service = service_of(call);
     struct creation *creation = arena_alloc(rpc_call_arena(call), sizeof(*creation));
     struct answer answer;
-    struct sandbox_commit commit = {.add = keep_created, .arg = &answer};
+    struct audit_actor by = service_actor(call);
+    struct sandbox_commit commit = {.by = &by, .add = keep_created, .arg = &answer};
     struct status status = check_create(call, request, creation);
 
     if (status_is_ok(&status))
@@ -322,8 +323,10 @@ struct status service_sandbox_kill(struct rpc_call *call,
                                    const Crownest__V1__KillSandboxRequest *request,
                                    Crownest__V1__KillSandboxResponse *response)
 {
+    struct audit_actor by = service_actor(call);
+
     return sandboxes_kill(service_of(call)->sandboxes, rpc_call_caller(call)->project_id,
-                          request->sandbox_id, rpc_call_arena(call), &response->sandbox);
+                          request->sandbox_id, &by, rpc_call_arena(call), &response->sandbox);
 }
 
 static void keep_updated(void *arg, struct store_batch *batch, const Crownest__V1__Sandbox *sandbox)
@@ -342,7 +345,8 @@ struct status service_sandbox_update(struct rpc_call *call,
     struct sandbox_update update = {.replace_labels = request->replace_labels,
                                     .n_labels = request->n_labels};
     struct answer answer;
-    struct sandbox_commit commit = {.add = keep_updated, .arg = &answer};
+    struct audit_actor by = service_actor(call);
+    struct sandbox_commit commit = {.by = &by, .add = keep_updated, .arg = &answer};
     struct status status = check_ttl(request->ttl, &update.ttl_ms);
 
     if (status_is_ok(&status) && request->n_labels > 0 && !request->replace_labels)
@@ -382,16 +386,20 @@ struct status service_sandbox_pause(struct rpc_call *call,
                                     const Crownest__V1__PauseSandboxRequest *request,
                                     Crownest__V1__PauseSandboxResponse *response)
 {
+    struct audit_actor by = service_actor(call);
+
     return sandboxes_pause(service_of(call)->sandboxes, rpc_call_caller(call)->project_id,
-                           request->sandbox_id, rpc_call_arena(call), &response->sandbox);
+                           request->sandbox_id, &by, rpc_call_arena(call), &response->sandbox);
 }
 
 struct status service_sandbox_resume(struct rpc_call *call,
                                      const Crownest__V1__ResumeSandboxRequest *request,
                                      Crownest__V1__ResumeSandboxResponse *response)
 {
+    struct audit_actor by = service_actor(call);
+
     return sandboxes_resume(service_of(call)->sandboxes, rpc_call_caller(call)->project_id,
-                            request->sandbox_id, rpc_call_arena(call), &response->sandbox);
+                            request->sandbox_id, &by, rpc_call_arena(call), &response->sandbox);
 }
 
 /* One line for each thing that keeps it, as `crownest ps --why` shows them. */

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "server/artifact/blob.h"
+#include "server/audit/audit.h"
 #include "server/backup/backup.h"
 #include "server/policy/admission.h"
 #include "server/policy/answer.h"
@@ -18,6 +19,7 @@
 struct service {
     struct store *store;
     struct authority authority;
+    struct audit *audit;
     struct admission admission; /* whether store, and the disk, take something new */
     struct sandboxes *sandboxes;
     struct commands *commands;
@@ -36,6 +38,11 @@ static inline struct service *service_of(const struct rpc_call *call)
 {
     return rpc_call_context(call);
 }
+
+/* Who calls, as the audit names it. */
+struct audit_actor service_actor(const struct rpc_call *call);
+/* Has the audit tell of a call that was refused. */
+void service_denied(struct rpc_call *call, const struct status *status);
 
 /* One handler for each method: service_<noun>_<method>. */
 #define SERVICE_DECLARE_UNARY(id, name, request_type, response_type)                               \

@@ -13,9 +13,13 @@
  *   a/<project>/<artifact>          Artifact              as/<project>/<sandbox>/<artifact> (index)
  *   p/<project>/<preview>           PreviewRecord         pi/<preview>         → project id
  *   ps/<project>/<sandbox>/<preview>  (index)
+ *   e/<number>                      hash, AuditEntry      the chain: see struct store_chain
+ *   ea/<actor>/<number>  er/<id>/<number>  ep/<project>/<number>  (indexes of it)
  *   r/<project>/<request id>        AnswerRecord
  *   ra/<time>/<project>/<request id>  (index: milliseconds, 16 hexadecimal digits)
  *
+ * <number>: of an entry, 16 hexadecimal digits. What a user would call a resource is changed with
+ * an entry only: see audit_new.
  * <end>: when the command ended, milliseconds since 1970 in 16 hexadecimal digits.
  */
 #pragma once

@@ -1,11 +1,13 @@
 #include "server/store/store.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "server/store/batch.h"
 #include "server/store/writer.h"
+#include "server/util/cleanup.h"
 
 struct store {
     struct database database;
@@ -21,7 +23,7 @@ int store_open_with(const struct store_options *options, struct store **ret_stor
     int result = database_open(&store->database, options->directory, options->accept_loss, err);
 
     if (result == 0) {
-        result = writer_new(&store->database, options->space, &store->writer);
+        result = writer_new(&store->database, options->space, options->chain, &store->writer);
         if (result < 0)
             (void)err_set(err, -result, "cannot start the store's writer");
     }
@@ -206,6 +208,7 @@ void store_batch_free(struct store_batch *batch)
     if (!batch)
         return;
     buf_done(&batch->ops);
+    buf_done(&batch->entries);
     free(batch);
 }
 
@@ -227,6 +230,44 @@ void store_batch_put(struct store_batch *batch, struct bytes key, struct bytes v
 void store_batch_delete(struct store_batch *batch, struct bytes key)
 {
     add_op(batch, BATCH_DELETE, key, bytes_of(NULL, 0));
+}
+
+void store_batch_entry(struct store_batch *batch, struct bytes body, const char *const *indexes,
+                       size_t index_count)
+{
+    struct batch_entry entry = {.body_size = body.size};
+
+    for (size_t i = 0; i < index_count; i++)
+        entry.indexes_size += strlen(indexes[i]) + 1;
+    buf_append(&batch->entries, &entry, sizeof(entry));
+    buf_append(&batch->entries, body.data, body.size);
+    for (size_t i = 0; i < index_count; i++)
+        buf_append(&batch->entries, indexes[i], strlen(indexes[i]) + 1);
+}
+
+int store_entry(struct store *store, uint64_t sequence, struct buf *ret_value,
+                uint8_t ret_hash[STORE_HASH_SIZE])
+{
+    char number[STORE_SEQUENCE_SIZE];
+    cleanup_buf struct buf value = {0};
+    char key[2 + STORE_SEQUENCE_SIZE];
+
+    store_sequence_text(sequence, number);
+    (void)snprintf(key, sizeof(key), "e/%s", number);
+    int result = store_get(store, bytes_of_string(key), &value);
+
+    if (result < 0)
+        return result;
+    if (value.size < STORE_HASH_SIZE)
+        return -EIO;
+    memcpy(ret_hash, value.data, STORE_HASH_SIZE);
+    buf_append(ret_value, value.data + STORE_HASH_SIZE, value.size - STORE_HASH_SIZE);
+    return 0;
+}
+
+uint64_t store_last_entry(const struct store *store)
+{
+    return writer_last_entry(store->writer);
 }
 
 int store_commit(struct store *store, struct store_batch *batch, enum store_sync sync)

@@ -26,8 +26,34 @@ struct store_batch;
  */
 int store_open(const char *directory, struct store **ret_store, struct err *err);
 
+#define STORE_HASH_SIZE 32
+#define STORE_ENTRY_INDEXES 4 /* of one entry */
+
+/*
+ * A chain of entries beside what the keys hold. A batch carries entries; the writer numbers them in
+ * the order in which it writes, from 1 on without a gap, and each is sealed with the hash of the
+ * one before it, so that none can be changed or taken away unseen.
+ */
+struct store_chain {
+    /*
+     * Types of keys, such as "s": a batch that changes one of them and carries no entry is refused.
+     * Ends in NULL.
+     */
+    const char *const *covered;
+    /*
+     * Appends what is kept of an entry to ret_value, and says its hash. Runs on the writer's
+     * thread; for a write that is tried again, again.
+     */
+    void (*seal)(void *arg, uint64_t sequence, const uint8_t previous[STORE_HASH_SIZE],
+                 struct bytes body, struct buf *ret_value, uint8_t ret_hash[STORE_HASH_SIZE]);
+    /* Entries up to this one are written. On the writer's thread; must not commit. */
+    void (*grown)(void *arg, uint64_t sequence);
+    void *arg;
+};
+
 struct store_options {
     const char *directory;
+    const struct store_chain *chain; /* copied; NULL: entries are dropped, and none is needed */
     struct space *space; /* gives way when a write finds no room; may be NULL; outlives the store */
     /*
      * What is damaged is copied, and then opened with all that comes before the damage, instead of
@@ -60,6 +86,15 @@ enum store_order { STORE_ASCENDING, STORE_DESCENDING };
 int store_scan(struct store *store, struct bytes prefix, struct bytes start, enum store_order order,
                store_scan_fn *visit, void *arg);
 
+/* Room for an entry's number in a key: 16 hexadecimal digits. */
+#define STORE_SEQUENCE_SIZE 17
+void store_sequence_text(uint64_t sequence, char ret_text[STORE_SEQUENCE_SIZE]);
+/* Appends what is kept of an entry. Returns 0, -ENOENT, or -EIO. */
+int store_entry(struct store *store, uint64_t sequence, struct buf *ret_value,
+                uint8_t ret_hash[STORE_HASH_SIZE]);
+/* The number of the last entry that is written; 0: there is none. */
+uint64_t store_last_entry(const struct store *store);
+
 /*
  * Makes a directory that store_open can open, with everything that was committed before; its files
  * may be links to those of the database. It must not exist.
@@ -71,12 +106,19 @@ void store_batch_free(struct store_batch *batch);
 /* Keys and values are copied. */
 void store_batch_put(struct store_batch *batch, struct bytes key, struct bytes value);
 void store_batch_delete(struct store_batch *batch, struct bytes key);
+/*
+ * An entry of the chain. indexes: at most STORE_ENTRY_INDEXES prefixes of keys, such as
+ * "ea/key_…": under each of them, with the entry's number behind, an empty value is put.
+ */
+void store_batch_entry(struct store_batch *batch, struct bytes body, const char *const *indexes,
+                       size_t index_count);
 
 enum store_sync { STORE_UNSYNCED, STORE_SYNCED };
 
 /*
  * Applies the batch as a whole, blocks until it is written (and, if asked, on disk), and frees it.
- * Returns 0, or -ENOSPC or -EIO: then nothing of it is there once the store has healed; before
+ * Returns 0; -EPERM for a change that the chain must know of and the batch has no entry for; or
+ * -ENOSPC or -EIO: then nothing of it is there once the store has healed; before
  * that, or when the process dies meanwhile, all of it may be.
  *
  * A write that fails is tried again at once on a database that was opened anew. When that is of no

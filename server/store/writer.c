@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/store/chain.h"
 #include "server/store/mark.h"
 #include "server/util/cleanup.h"
 #include "server/util/clock.h"
@@ -57,6 +58,7 @@ struct writer {
     void *changed_arg;
 
     /* The thread's own. */
+    struct chain chain;
     struct store_batch before; /* puts back what a failed group was about to change */
     uint64_t calm_at_ms;
     uint64_t retry_at_ms;
@@ -69,12 +71,12 @@ static struct pending *take_group(struct writer *writer)
 {
     struct pending *group = writer->head;
     struct pending *last = group;
-    size_t size = group->batch->ops.size;
+    size_t size = batch_size(group->batch);
 
     writer->queued--;
-    while (last->next && size + last->next->batch->ops.size <= GROUP_BYTES) {
+    while (last->next && size + batch_size(last->next->batch) <= GROUP_BYTES) {
         last = last->next;
-        size += last->batch->ops.size;
+        size += batch_size(last->batch);
         writer->queued--;
     }
     writer->head = last->next;
@@ -131,6 +133,7 @@ static int write_group(struct writer *writer, const struct pending *group)
         add_ops(joined, pending->batch);
         sync = sync || pending->sync;
     }
+    add_ops(joined, &writer->chain.sealed);
     rocksdb_writeoptions_set_sync(options, sync);
     rocksdb_write(writer->database->db, options, joined, &error);
     rocksdb_writeoptions_destroy(options);
@@ -232,17 +235,24 @@ static int note_before(struct writer *writer, const char *key, size_t size)
     return 0;
 }
 
-/* While RocksDB's object lives it knows nothing of a write that failed. */
-static int note_all_before(struct writer *writer, const struct pending *group)
+static int note_batch_before(struct writer *writer, const struct store_batch *batch)
 {
     struct batch_op op;
     const char *key;
     int result = 0;
 
-    for (const struct pending *pending = group; pending && result == 0; pending = pending->next) {
-        for (size_t at = 0; result == 0 && batch_next(pending->batch, &at, &op, &key);)
-            result = note_before(writer, key, op.key_size);
-    }
+    for (size_t at = 0; result == 0 && batch_next(batch, &at, &op, &key);)
+        result = note_before(writer, key, op.key_size);
+    return result;
+}
+
+/* While RocksDB's object lives it knows nothing of a write that failed. */
+static int note_all_before(struct writer *writer, const struct pending *group)
+{
+    int result = note_batch_before(writer, &writer->chain.sealed);
+
+    for (const struct pending *pending = group; pending && result == 0; pending = pending->next)
+        result = note_batch_before(writer, pending->batch);
     return result;
 }
 
@@ -282,10 +292,16 @@ static int write_again(struct writer *writer, const struct pending *group, int e
 
 static int serve(struct writer *writer, const struct pending *group)
 {
+    for (const struct pending *pending = group; pending; pending = pending->next)
+        chain_seal(&writer->chain, pending->batch);
     int result = write_group(writer, group);
 
     if (result < 0)
         result = write_again(writer, group, result);
+    if (result < 0)
+        chain_clear(&writer->chain);
+    else
+        chain_advance(&writer->chain);
     if (result < 0 || writer->unmarked)
         fail(writer, result < 0 ? result : -EIO);
     return result == -ENOSPC ? -ENOSPC : result < 0 ? -EIO : 0;
@@ -373,6 +389,7 @@ static void *writer_main(void *arg)
 
 static void destroy(struct writer *writer)
 {
+    chain_done(&writer->chain);
     buf_done(&writer->before.ops);
     (void)pthread_mutex_destroy(&writer->watch_mutex);
     (void)pthread_cond_destroy(&writer->room);
@@ -381,7 +398,8 @@ static void destroy(struct writer *writer)
     free(writer);
 }
 
-int writer_new(struct database *database, struct space *space, struct writer **ret_writer)
+int writer_new(struct database *database, struct space *space, const struct store_chain *chain,
+               struct writer **ret_writer)
 {
     struct writer *writer = calloc(1, sizeof(*writer));
 
@@ -394,7 +412,10 @@ int writer_new(struct database *database, struct space *space, struct writer **r
     (void)pthread_mutex_init(&writer->watch_mutex, NULL);
     cond_init(&writer->work);
     (void)pthread_cond_init(&writer->room, NULL);
-    int result = -pthread_create(&writer->thread, NULL, writer_main, writer);
+    int result = chain_init(&writer->chain, chain, database->db, database->read_options);
+
+    if (result == 0)
+        result = -pthread_create(&writer->thread, NULL, writer_main, writer);
 
     if (result < 0) {
         destroy(writer);
@@ -421,6 +442,8 @@ int writer_commit(struct writer *writer, const struct store_batch *batch, bool s
 {
     struct pending pending = {.batch = batch, .sync = sync};
 
+    if (chain_is_bypassed(&writer->chain, batch))
+        return -EPERM;
     (void)pthread_cond_init(&pending.wake, NULL);
     (void)pthread_mutex_lock(&writer->mutex);
     while (writer->queued >= QUEUE_PLACES)
@@ -434,4 +457,9 @@ int writer_commit(struct writer *writer, const struct store_batch *batch, bool s
     (void)pthread_mutex_unlock(&writer->mutex);
     (void)pthread_cond_destroy(&pending.wake);
     return pending.result;
+}
+
+uint64_t writer_last_entry(const struct writer *writer)
+{
+    return atomic_load(&writer->chain.last);
 }

@@ -18,12 +18,17 @@
 
 struct writer;
 
-/* Starts the thread; database and space, which may be NULL, stay the caller's. 0 or -errno. */
-int writer_new(struct database *database, struct space *space, struct writer **ret_writer);
+/*
+ * Starts the thread; database and space, which may be NULL, stay the caller's; chain may be NULL,
+ * too. 0 or -errno.
+ */
+int writer_new(struct database *database, struct space *space, const struct store_chain *chain,
+               struct writer **ret_writer);
 /* Waits for what is queued, and ends the thread. No commit may be under way or follow. */
 void writer_free(struct writer *writer);
-/* Blocks until the batch is written; the batch stays the caller's. Returns 0, -ENOSPC or -EIO. */
+/* As store_commit, but the batch stays the caller's. */
 int writer_commit(struct writer *writer, const struct store_batch *batch, bool sync);
+uint64_t writer_last_entry(const struct writer *writer);
 /* As store_writable and store_watch. */
 struct status writer_condition(struct writer *writer);
 void writer_watch(struct writer *writer, store_watch_fn *changed, void *arg);

@@ -43,6 +43,9 @@
 #define LIMIT_KEYS_REMEMBERED 4096       /* keys whose last use is known without a read */
 #define LIMIT_KEY_USE_MS 60000           /* between two notes that a key was used */
 #define LIMIT_ANSWER_KEPT_MS 86400000ULL /* how long the answer to a request_id is kept */
+#define LIMIT_DENIALS_PER_SECOND 100     /* refusals that the audit lists one by one */
+#define LIMIT_AUDIT_WATCHES 1024         /* streams of entries at one time */
+#define LIMIT_AUDIT_VISITED 10000        /* entries that one page of a list looks at */
 #define LIMIT_SANDBOXD_WAIT_MS 20000     /* for an answer of sandboxd */
 #define LIMIT_NEST_WAIT_MS 10000         /* for an answer of nest-init */
 #define LIMIT_FILE_WAIT_MS 120000        /* for a whole file to be written */

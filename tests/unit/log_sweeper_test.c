@@ -241,7 +241,9 @@ static void what_a_killed_sweeper_began_is_ended(void **state)
                                              world->arena, &record),
                          0);
         record->command->log_expired = steps > 0;
-        assert_int_equal(command_record_write(world->store, record), 0);
+        assert_int_equal(command_record_write(world->store, record,
+                                              &(struct audit_entry){.action = "command.end"}),
+                         0);
         if (steps > 1)
             assert_int_equal(log_remove(world->logs, world->command), 0);
         sweep(world, NOW_MS + DAY_MS);

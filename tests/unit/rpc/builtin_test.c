@@ -137,7 +137,7 @@ static void test_reflection_lists_services(void **state)
         assert_true(lists(answer, "grpc.health.v1.Health"));
         assert_true(lists(answer, "grpc.reflection.v1.ServerReflection"));
         assert_true(lists(answer, "grpc.reflection.v1alpha.ServerReflection"));
-        assert_int_equal(answer->list_services_response->n_service, 9 + 3);
+        assert_int_equal(answer->list_services_response->n_service, 10 + 3);
         grpc__reflection__v1__server_reflection_response__free_unpacked(answer, NULL);
         client_close(&call);
         client_finish(&call);
