@@ -3,6 +3,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "bindings/c/crownest_audit.h"
 #include "bindings/c/crownest_key.h"
 #include "bindings/c/crownest_preview.h"
 #include "bindings/c/crownest_project.h"
@@ -417,6 +418,15 @@ static int get_artifact(struct crownest_client *client, struct crownest_error *e
     return crownest_artifact_get(client, &request, NULL, &response, error);
 }
 
+static int list_audit(struct crownest_client *client, struct crownest_error *error)
+{
+    Crownest__V1__ListAuditRequest request = CROWNEST__V1__LIST_AUDIT_REQUEST__INIT;
+    Crownest__V1__ListAuditResponse *response;
+
+    request.page_size = 100000;
+    return crownest_audit_list(client, &request, NULL, &response, error);
+}
+
 static int get_template(struct crownest_client *client, struct crownest_error *error)
 {
     Crownest__V1__GetTemplateRequest request = CROWNEST__V1__GET_TEMPLATE_REQUEST__INIT;
@@ -437,6 +447,7 @@ static const struct {
     {"preview:create", create_preview}, {"preview:read", get_preview},
     {"preview:delete", delete_preview}, {"artifact:collect", collect},
     {"artifact:read", get_artifact},    {"template:read", get_template},
+    {"audit:read", list_audit},
 };
 #define GUARDED (sizeof(guarded) / sizeof(guarded[0]))
 
