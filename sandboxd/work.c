@@ -14,8 +14,8 @@
 /* Long enough for a loaded host; a process that outlives its SIGKILL so long hangs in the kernel.
  */
 #define TEARDOWN_TIMEOUT_MS 10000
-#define REMOVE_ATTEMPTS 200
 #define REMOVE_PAUSE_MS 5
+#define REMOVE_ATTEMPTS (TEARDOWN_TIMEOUT_MS / REMOVE_PAUSE_MS)
 
 static int start(struct work *ret_work, int *ret_child_socket, struct sd_err *err)
 {

@@ -62,7 +62,10 @@ static void each_step_that_fails_is_named(void **state)
         faults_choose(0, 0, 0);
         faults->step = steps[i];
         struct sd_reply reply = create(daemon, &box);
-        assert_int_equal(reply.error, -FAULTS_STEP_ERROR);
+        if (reply.error != -FAULTS_STEP_ERROR) {
+            fail_msg("%s was told to fail, and %s did, with %d: %s", steps[i].name, reply.step,
+                     reply.error, reply.detail);
+        }
         assert_string_equal(reply.step, steps[i].name);
         assert_string_equal(reply.detail, "told to fail");
         faults_assert_nothing_of(daemon, box.id, &before);
