@@ -343,8 +343,9 @@ static int open_doors(struct node *node, struct err *err)
                                      .authorize = authorize_call,
                                      .recheck = authorize_still,
                                      .context = service};
-    service->authority =
-        (struct authority){.store = service->store, .uses = key_uses_new(service->store)};
+    service->authority = (struct authority){.store = service->store,
+                                            .uses = key_uses_new(service->store),
+                                            .operators = operators_new(service->store)};
     int r = edge_new(&edge, &node->edge, err);
 
     if (r == 0)
@@ -379,6 +380,7 @@ static void close_node(struct node *node)
     gateway_free(node->gateway);
     answers_free(service->answers);
     key_uses_free(service->authority.uses);
+    operators_free(service->authority.operators);
     log_sweeper_free(node->log_sweeper);
     /* What the loop calls, and what finishes commands, works on the sandboxes to the end. */
     sandboxes_stop(service->sandboxes, node->options.kill_on_exit);

@@ -37,6 +37,12 @@ enum need {
 #define NEED_key_list NEED_NOTHING
 #define NEED_key_revoke NEED_STORE
 #define NEED_key_who_am_i NEED_NOTHING
+#define NEED_operator_create NEED_STORE
+#define NEED_operator_delete NEED_STORE
+#define NEED_operator_list NEED_NOTHING
+#define NEED_operator_login NEED_STORE
+#define NEED_operator_logout NEED_STORE
+#define NEED_operator_set_password NEED_STORE
 #define NEED_preview_create NEED_STORE
 #define NEED_preview_delete NEED_STORE
 #define NEED_preview_get NEED_NOTHING

@@ -123,6 +123,11 @@ struct status key_revoked(void)
     return status_error(STATUS_UNAUTHENTICATED, "KEY_REVOKED", "the key was revoked");
 }
 
+struct status key_expired(void)
+{
+    return status_error(STATUS_UNAUTHENTICATED, "KEY_EXPIRED", "the key has expired");
+}
+
 struct status key_authenticate(struct store *store, const char *secret, struct arena *arena,
                                Crownest__V1__Key **ret_key)
 {
@@ -144,7 +149,7 @@ struct status key_authenticate(struct store *store, const char *secret, struct a
     if (record->key->revoke_time)
         return key_revoked();
     if (record->key->expire_time && prototime_ms(record->key->expire_time) < clock_wall_ms())
-        return status_error(STATUS_UNAUTHENTICATED, "KEY_EXPIRED", "the key has expired");
+        return key_expired();
     *ret_key = record->key;
     return STATUS_OK_VALUE;
 }

@@ -34,5 +34,7 @@ struct status key_authenticate(struct store *store, const char *secret, struct a
 
 /* UNAUTHENTICATED KEY_REVOKED. */
 struct status key_revoked(void);
+/* UNAUTHENTICATED KEY_EXPIRED. */
+struct status key_expired(void);
 
 bool key_has_scope(const Crownest__V1__Key *key, const char *scope);

@@ -30,7 +30,7 @@ struct rpc_caller {
     char project_id[ID_SIZE];   /* empty only where a method is for anyone */
     char key_id[ID_SIZE];       /* empty for operators */
     char session_id[ID_SIZE];   /* of an operator who logged in; empty over the unix socket */
-    char actor[RPC_ACTOR_SIZE]; /* "key_…", "operator:NAME", "operator:local", "anyone" */
+    char actor[RPC_ACTOR_SIZE]; /* "key_…", "operator:NAME", "operator:local", "anonymous" */
     uint64_t expire_ms;         /* of the wall clock: it ends by itself; 0: never */
 };
 

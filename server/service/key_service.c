@@ -188,6 +188,10 @@ struct status service_key_who_am_i(struct rpc_call *call,
     (void)request;
     response->operator_ = caller->operator;
     response->project_id = arena_strdup(arena, caller->project_id);
+    if (caller->session_id[0]) {
+        response->operator_name = arena_strdup(arena, strchr(caller->actor, ':') + 1);
+        response->session_expire_time = prototime_from_ms(arena, caller->expire_ms);
+    }
     if (caller->operator)
         return STATUS_OK_VALUE;
     struct status status = key_get(service_of(call)->store, caller->key_id, arena, &key);

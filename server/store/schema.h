@@ -5,6 +5,8 @@
  *   j/<project>                     Project               jn/<name>            → project id
  *   k/<key>                         KeyRecord             kh/<hash in hex>     → key id
  *   ku/<key>                        when it was last used: milliseconds since 1970, decimal
+ *   o/<name>                        OperatorRecord
+ *   os/<hash in hex>                SessionRecord         on/<name>/<session>  → hash in hex
  *   s/<project>/<sandbox>           SandboxRecord         live/<sandbox>       → project id
  *   c/<project>/<command>           CommandRecord         run/<command>        → project id
  *   cs/<project>/<sandbox>/<command>  (index)

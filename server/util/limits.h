@@ -40,6 +40,16 @@
 #define LIMIT_TIMEOUT_S 86400           /* a command's timeout */
 #define LIMIT_LOG_RETENTION_S 315360000 /* how long an ended command's log is kept */
 #define LIMIT_LOG_RETENTION_DEFAULT_S 2592000
+#define LIMIT_OPERATORS 1000
+#define LIMIT_SESSIONS_PER_OPERATOR 32 /* one more ends the oldest */
+#define LIMIT_SESSION_S 604800         /* a session of an operator */
+#define LIMIT_SESSION_DEFAULT_S 43200
+#define LIMIT_PASSWORDS_WAITING 8 /* to be hashed; one at a time is, in 64 MiB */
+#define LIMIT_LOGIN_NAMES 1024    /* names, or those that look alike, with failures of their own */
+#define LIMIT_LOGIN_FAILURES 5    /* of one name in a row; then one every so often: */
+#define LIMIT_LOGIN_PAUSE_MS 30000
+#define LIMIT_LOGIN_ALL_FAILURES 50 /* the same of all names together */
+#define LIMIT_LOGIN_ALL_PAUSE_MS 1000
 #define LIMIT_KEYS_REMEMBERED 4096       /* keys whose last use is known without a read */
 #define LIMIT_KEY_USE_MS 60000           /* between two notes that a key was used */
 #define LIMIT_ANSWER_KEPT_MS 86400000ULL /* how long the answer to a request_id is kept */

@@ -2,6 +2,7 @@
 
 # target: (pkg-config modules, further linker flags)
 _PKG_CONFIG = {
+    "argon2": (["libargon2"], []),
     "cap": (["libcap"], []),
     "cmocka": (["cmocka"], []),
     "crypto": (["libcrypto"], []),

@@ -37,7 +37,8 @@ static int print_caller(const Crownest__V1__WhoAmIResponse *response, bool as_js
     if (as_json)
         return json_print(json_from_message(&response->base), stdout) ? EXIT_FAILED : EXIT_OK;
     if (response->operator_)
-        print_line("operator", "may do everything");
+        print_line("operator", response->operator_name[0] ? response->operator_name : "local");
+    print_time("until", response->session_expire_time);
     print_line("project", response->project_id);
     if (response->key)
         print_key(response->key);

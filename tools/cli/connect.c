@@ -1,32 +1,87 @@
 #include "tools/cli/connect.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "tools/cli/session_file.h"
 #include "tools/cli/text.h"
 
 #define CODE_UNAVAILABLE 14
 #define CODE_UNAUTHENTICATED 16
 
-struct crownest_client *connect_client(const struct command *command,
-                                       const struct connect_flags *flags)
+static const char *target_of(const struct connect_flags *flags)
 {
     const char *variable = getenv("CROWNEST_URL");
     const char *url = flags->url ? flags->url : variable && variable[0] ? variable : NULL;
+
+    return url ? url : CONNECT_DEFAULT_URL;
+}
+
+bool connect_is_local(const struct connect_flags *flags)
+{
+    return !strncmp(target_of(flags), "unix:", strlen("unix:"));
+}
+
+/* api_key NULL: CROWNEST_API_KEY, if set. */
+static struct crownest_client *open_client(const struct command *command,
+                                           const struct connect_flags *flags, const char *api_key)
+{
     struct crownest_client_options options = {
-        .target = url ? url : CONNECT_DEFAULT_URL,
+        .target = target_of(flags),
+        .api_key = connect_is_local(flags) ? "" : api_key,
         .project = flags->project,
     };
     struct crownest_client *client;
     struct crownest_error error;
 
-    if (!strncmp(options.target, "unix:", strlen("unix:")))
-        options.api_key = "";
     if (!crownest_client_new(&options, &client, &error))
         return client;
     fprintf(stderr, "crownest %s: %s\n", command->name, error.message);
     return NULL;
+}
+
+struct crownest_client *connect_client_without(const struct command *command,
+                                               const struct connect_flags *flags)
+{
+    return open_client(command, flags, "");
+}
+
+struct crownest_client *connect_client_session(const struct command *command,
+                                               const struct connect_flags *flags)
+{
+    char token[SESSION_FILE_TOKEN_SIZE] = "";
+    struct err err = {0};
+    int r = session_file_find(target_of(flags), token, &err);
+
+    if (r < 0) {
+        fprintf(stderr, "crownest %s: %s\n", command->name,
+                r == -ENOENT ? "nobody is logged in to this service" : err.message);
+        return NULL;
+    }
+    struct crownest_client *client = open_client(command, flags, token);
+
+    explicit_bzero(token, sizeof(token));
+    return client;
+}
+
+struct crownest_client *connect_client(const struct command *command,
+                                       const struct connect_flags *flags)
+{
+    const char *key = getenv("CROWNEST_API_KEY");
+    char token[SESSION_FILE_TOKEN_SIZE] = "";
+    struct err err = {0};
+    int r = -ENOENT;
+
+    if (!connect_is_local(flags) && !(key && key[0]))
+        r = session_file_find(target_of(flags), token, &err);
+    if (r < 0 && err.message[0])
+        fprintf(stderr, "crownest %s: %s\n", command->name, err.message);
+    struct crownest_client *client = open_client(command, flags, r == 0 ? token : NULL);
+
+    explicit_bzero(token, sizeof(token));
+    return client;
 }
 
 static void print_advice(const struct crownest_client *client, const struct crownest_error *error)
@@ -34,8 +89,10 @@ static void print_advice(const struct crownest_client *client, const struct crow
     if (error->code == CODE_UNAVAILABLE && !error->reason[0])
         fprintf(stderr, "  Is the service running at %s? `crownest up` starts it.\n",
                 crownest_client_target(client));
-    if (error->code == CODE_UNAUTHENTICATED)
-        fprintf(stderr, "  Export a key as CROWNEST_API_KEY; `crownest keys create` mints one.\n");
+    if (error->code == CODE_UNAUTHENTICATED && !strncmp(error->reason, "KEY_", strlen("KEY_")))
+        fprintf(stderr,
+                "  Export a key as CROWNEST_API_KEY; `crownest keys create` mints one; or be an "
+                "operator: `crownest login`.\n");
     if (error->request_id[0])
         fprintf(stderr, "  request: %s\n", error->request_id);
 }

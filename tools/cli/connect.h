@@ -1,7 +1,8 @@
 /*
  * How commands reach the service. By default that is the local unix socket, where an operator needs
- * no key; --url or CROWNEST_URL name another address, for which CROWNEST_API_KEY is the key. The
- * key is never sent over a unix socket, so an exported one does not take an operator's rights away.
+ * no key; --url or CROWNEST_URL name another address, for which CROWNEST_API_KEY is the key, or
+ * without one the session that `crownest login` began there. Neither is ever sent over a unix
+ * socket, so an exported key does not take an operator's rights away.
  */
 #pragma once
 
@@ -32,6 +33,14 @@ struct connect_flags {
 /* Returns a client, which the caller frees, or NULL after printing what is wrong. */
 struct crownest_client *connect_client(const struct command *command,
                                        const struct connect_flags *flags);
+
+/* Whether that would be over a unix socket. */
+bool connect_is_local(const struct connect_flags *flags);
+/* The same without a key or a session; and with the session only, which must be there. */
+struct crownest_client *connect_client_without(const struct command *command,
+                                               const struct connect_flags *flags);
+struct crownest_client *connect_client_session(const struct command *command,
+                                               const struct connect_flags *flags);
 
 /*
  * All of a command whose operands are ids, of `what` ("a sandbox"), and whose only flags are those

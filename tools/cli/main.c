@@ -16,6 +16,12 @@ static const struct command *const commands[] = {
     &command_keys_create,
     &command_keys_list,
     &command_keys_revoke,
+    &command_operators_create,
+    &command_operators_set_password,
+    &command_operators_list,
+    &command_operators_delete,
+    &command_login,
+    &command_logout,
     &command_whoami,
     &command_templates,
     &command_create,
@@ -49,7 +55,7 @@ static int print_help(FILE *out)
 {
     fprintf(out, "usage: crownest COMMAND [FLAGS] [OPERANDS]\n\n");
     for (size_t i = 0; i < COMMAND_COUNT; i++)
-        fprintf(out, "  %-16s %s\n", commands[i]->name, commands[i]->summary);
+        fprintf(out, "  %-22s %s\n", commands[i]->name, commands[i]->summary);
     fprintf(out, "\n`crownest COMMAND --help` tells more. Exit codes: 0 done, 1 failed, 2 called "
                  "wrongly;\n`run`, `attach` and `wait` have their own.\n");
     return out == stdout ? EXIT_OK : EXIT_USAGE;
@@ -79,7 +85,7 @@ static int print_verbs(const char *noun)
 
         if (strncmp(name, noun, len) != 0 || name[len] != ' ')
             continue;
-        fprintf(stderr, "%s crownest %-16s %s\n", found++ ? "      " : "usage:", name,
+        fprintf(stderr, "%s crownest %-22s %s\n", found++ ? "      " : "usage:", name,
                 commands[i]->summary);
     }
     return found;

@@ -202,6 +202,8 @@ static void write_method_comment(const struct contract_method *method, FILE *out
         fprintf(out, " * Scope: %s.\n", method->scope);
     else if (method->audience == CONTRACT_AUDIENCE_OPERATOR)
         fputs(" * For operators only.\n", out);
+    else if (method->audience == CONTRACT_AUDIENCE_ANYONE)
+        fputs(" * For anyone: no key is needed.\n", out);
     fputs(" */\n", out);
 }
 

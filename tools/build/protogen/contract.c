@@ -135,7 +135,7 @@ static int check_policy(const char *method, const method_policy *policy,
                         struct contract_error *error)
 {
     if (policy->audience < CROWNEST__V1__AUDIENCE__AUDIENCE_KEY ||
-        policy->audience > CROWNEST__V1__AUDIENCE__AUDIENCE_ANY_KEY)
+        policy->audience > CROWNEST__V1__AUDIENCE__AUDIENCE_ANYONE)
         return fail(error, "%s: its policy names no audience", method);
     if (policy->audience == CROWNEST__V1__AUDIENCE__AUDIENCE_KEY && !is_scope(policy->scope))
         return fail(error, "%s: AUDIENCE_KEY needs a scope of the form resource:action, not \"%s\"",

@@ -22,6 +22,7 @@ enum contract_audience {
     CONTRACT_AUDIENCE_KEY = 1,
     CONTRACT_AUDIENCE_OPERATOR = 2,
     CONTRACT_AUDIENCE_ANY_KEY = 3,
+    CONTRACT_AUDIENCE_ANYONE = 4,
 };
 
 /* A message as protobuf-c names it in C. */

@@ -21,6 +21,7 @@ static const char header_types[] =
     "    RPC_AUDIENCE_KEY,      /* a key with the method's scope, or an operator in a project */\n"
     "    RPC_AUDIENCE_OPERATOR, /* operators only */\n"
     "    RPC_AUDIENCE_ANY_KEY,  /* any key, and operators */\n"
+    "    RPC_AUDIENCE_ANYONE,   /* whoever reaches the service */\n"
     "};\n\n"
     "struct rpc_method {\n"
     "    const char *path;  /* \"/crownest.v1.SandboxService/Create\" */\n"
@@ -110,6 +111,7 @@ static void write_method(const struct contract_method *method, FILE *out)
         [CONTRACT_AUDIENCE_KEY] = "KEY",
         [CONTRACT_AUDIENCE_OPERATOR] = "OPERATOR",
         [CONTRACT_AUDIENCE_ANY_KEY] = "ANY_KEY",
+        [CONTRACT_AUDIENCE_ANYONE] = "ANYONE",
     };
 
     fprintf(out, "    [RPC_%s] = {\n", method->upper);
