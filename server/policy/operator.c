@@ -1,6 +1,7 @@
 #include "server/policy/operator.h"
 
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -84,6 +85,13 @@ static void put(struct store_batch *batch, const Crownest__Records__OperatorReco
     record_put(batch, &key, &record->base);
 }
 
+/* The entry of a change. */
+static void add_entry(struct store_batch *batch, const struct audit_actor *by, const char *action,
+                      const char *name)
+{
+    audit_add(batch, &(struct audit_entry){.actor = by, .action = action, .resource_id = name});
+}
+
 /* Create */
 
 static bool count_visit(void *arg, struct bytes key, struct bytes value)
@@ -122,7 +130,8 @@ static struct status already_there(const Crownest__Records__OperatorRecord *reco
 }
 
 static struct status create(struct operators *operators, const char *name, const char *password,
-                            struct arena *arena, Crownest__V1__Operator **ret_operator)
+                            const struct audit_actor *by, struct arena *arena,
+                            Crownest__V1__Operator **ret_operator)
 {
     Crownest__Records__OperatorRecord *record = find(operators, name, arena);
     char hash[PASSWORD_HASH_SIZE];
@@ -146,13 +155,15 @@ static struct status create(struct operators *operators, const char *name, const
     *ret_operator = record->operator_;
     struct store_batch *batch = store_batch_new();
 
+    add_entry(batch, by, "operator.create", name);
     put(batch, record);
     return record_commit(operators->store, batch);
 }
 
 /* At the desk nobody else makes an operator. */
 struct status operator_create(struct operators *operators, const char *name, const char *password,
-                              struct arena *arena, Crownest__V1__Operator **ret_operator)
+                              const struct audit_actor *by, struct arena *arena,
+                              Crownest__V1__Operator **ret_operator)
 {
     if (!operator_name_valid(name))
         return status_invalid("name", "OPERATOR_NAME_INVALID",
@@ -165,7 +176,7 @@ struct status operator_create(struct operators *operators, const char *name, con
         status = password_enter(operators->desk);
     if (!status_is_ok(&status))
         return status;
-    status = create(operators, name, password, arena, ret_operator);
+    status = create(operators, name, password, by, arena, ret_operator);
     password_leave(operators->desk);
     return status;
 }
@@ -173,7 +184,8 @@ struct status operator_create(struct operators *operators, const char *name, con
 /* Passwords */
 
 static struct status change_password(struct operators *operators, const char *name, char *hash,
-                                     struct arena *arena, Crownest__V1__Operator **ret_operator)
+                                     const struct audit_actor *by, struct arena *arena,
+                                     Crownest__V1__Operator **ret_operator)
 {
     lock_scope(&operators->changing);
     Crownest__Records__OperatorRecord *record = find(operators, name, arena);
@@ -184,6 +196,7 @@ static struct status change_password(struct operators *operators, const char *na
 
     record->password_hash = hash;
     record->operator_->password_time = prototime_from_us(arena, clock_wall_us());
+    add_entry(batch, by, "operator.set_password", name);
     put(batch, record);
     session_end(operators->store, batch, name, NULL);
     *ret_operator = record->operator_;
@@ -191,8 +204,8 @@ static struct status change_password(struct operators *operators, const char *na
 }
 
 struct status operator_set_password(struct operators *operators, const char *name,
-                                    const char *password, struct arena *arena,
-                                    Crownest__V1__Operator **ret_operator)
+                                    const char *password, const struct audit_actor *by,
+                                    struct arena *arena, Crownest__V1__Operator **ret_operator)
 {
     char hash[PASSWORD_HASH_SIZE];
     struct status status = password_check(password);
@@ -205,7 +218,7 @@ struct status operator_set_password(struct operators *operators, const char *nam
         return status;
     status = password_hash(password, hash);
     if (status_is_ok(&status))
-        status = change_password(operators, name, hash, arena, ret_operator);
+        status = change_password(operators, name, hash, by, arena, ret_operator);
     password_leave(operators->desk);
     return status;
 }
@@ -241,6 +254,7 @@ struct attempt {
     const char *name;
     const char *password;
     uint64_t ttl_ms;
+    const char *request_id;
 };
 
 /* verified: what the password was found to be the password of. */
@@ -256,7 +270,11 @@ static struct status begin_session(struct operators *operators, const struct att
     if (!record || strcmp(record->password_hash, verified) != 0)
         return login_failed();
     struct store_batch *batch = store_batch_new();
+    struct audit_actor by = {0};
 
+    (void)snprintf(by.id, sizeof(by.id), "operator:%s", attempt->name);
+    (void)snprintf(by.request_id, sizeof(by.request_id), "%s", attempt->request_id);
+    add_entry(batch, &by, "operator.login", attempt->name);
     record->operator_->last_login_time = prototime_from_us(arena, clock_wall_us());
     put(batch, record);
     session_add(operators->store, batch, attempt->name, attempt->ttl_ms, arena, ret_token,
@@ -287,10 +305,11 @@ static struct status login(struct operators *operators, const struct attempt *at
 }
 
 struct status operator_login(struct operators *operators, const char *name, const char *password,
-                             uint64_t ttl_ms, struct arena *arena, char ret_token[SECRET_SIZE],
+                             uint64_t ttl_ms, const char *request_id, struct arena *arena,
+                             char ret_token[SECRET_SIZE],
                              Crownest__Records__SessionRecord **ret_session)
 {
-    const struct attempt attempt = {name, password, ttl_ms};
+    const struct attempt attempt = {name, password, ttl_ms, request_id};
     /* Who has to wait takes no place at the desk from others. */
     struct status status = check_rate(operators, name);
 
@@ -303,16 +322,19 @@ struct status operator_login(struct operators *operators, const char *name, cons
     return status;
 }
 
-struct status operator_logout(struct operators *operators, const char *name, const char *session_id)
+struct status operator_logout(struct operators *operators, const char *name, const char *session_id,
+                              const struct audit_actor *by)
 {
     lock_scope(&operators->changing);
     struct store_batch *batch = store_batch_new();
 
+    add_entry(batch, by, "operator.logout", name);
     session_end(operators->store, batch, name, session_id);
     return record_commit(operators->store, batch);
 }
 
-struct status operator_delete(struct operators *operators, const char *name, struct arena *arena)
+struct status operator_delete(struct operators *operators, const char *name,
+                              const struct audit_actor *by, struct arena *arena)
 {
     lock_scope(&operators->changing);
     struct schema_key key = schema_key("o", name, NULL, NULL);
@@ -321,6 +343,7 @@ struct status operator_delete(struct operators *operators, const char *name, str
         return not_found();
     struct store_batch *batch = store_batch_new();
 
+    add_entry(batch, by, "operator.delete", name);
     record_delete(batch, &key);
     session_end(operators->store, batch, name, NULL);
     return record_commit(operators->store, batch);

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "private/records.pb-c.h"
+#include "server/audit/audit.h"
 #include "server/store/store.h"
 #include "server/util/arena.h"
 #include "server/util/secret.h"
@@ -30,17 +31,21 @@ void operator_fill(const struct operators *operators, Crownest__V1__Operator *re
  * the password is its own; RESOURCE_EXHAUSTED OPERATOR_LIMIT, LOGIN_BUSY.
  */
 struct status operator_create(struct operators *operators, const char *name, const char *password,
-                              struct arena *arena, Crownest__V1__Operator **ret_operator);
+                              const struct audit_actor *by, struct arena *arena,
+                              Crownest__V1__Operator **ret_operator);
 /* Ends all sessions. NOT_FOUND OPERATOR_NOT_FOUND, INVALID_ARGUMENT PASSWORD_INVALID. */
 struct status operator_set_password(struct operators *operators, const char *name,
-                                    const char *password, struct arena *arena,
-                                    Crownest__V1__Operator **ret_operator);
+                                    const char *password, const struct audit_actor *by,
+                                    struct arena *arena, Crownest__V1__Operator **ret_operator);
 /* Ends all sessions. NOT_FOUND OPERATOR_NOT_FOUND. */
-struct status operator_delete(struct operators *operators, const char *name, struct arena *arena);
-/* UNAUTHENTICATED LOGIN_FAILED; RESOURCE_EXHAUSTED LOGIN_RATE, LOGIN_BUSY. */
+struct status operator_delete(struct operators *operators, const char *name,
+                              const struct audit_actor *by, struct arena *arena);
+/* request_id: of the call. UNAUTHENTICATED LOGIN_FAILED; RESOURCE_EXHAUSTED LOGIN_RATE, LOGIN_BUSY.
+ */
 struct status operator_login(struct operators *operators, const char *name, const char *password,
-                             uint64_t ttl_ms, struct arena *arena, char ret_token[SECRET_SIZE],
+                             uint64_t ttl_ms, const char *request_id, struct arena *arena,
+                             char ret_token[SECRET_SIZE],
                              Crownest__Records__SessionRecord **ret_session);
 /* Ends a session, or with NULL all of the operator. */
-struct status operator_logout(struct operators *operators, const char *name,
-                              const char *session_id);
+struct status operator_logout(struct operators *operators, const char *name, const char *session_id,
+                              const struct audit_actor *by);

@@ -43,7 +43,8 @@ struct status service_operator_create(struct rpc_call *call,
                                       Crownest__V1__CreateOperatorResponse *response)
 {
     struct operators *operators = service_of(call)->authority.operators;
-    struct status status = operator_create(operators, request->name, request->password,
+    struct audit_actor by = service_actor(call);
+    struct status status = operator_create(operators, request->name, request->password, &by,
                                            rpc_call_arena(call), &response->operator_);
 
     forget(request->password);
@@ -56,9 +57,10 @@ struct status service_operator_set_password(struct rpc_call *call,
                                             const Crownest__V1__SetPasswordRequest *request,
                                             Crownest__V1__SetPasswordResponse *response)
 {
+    struct audit_actor by = service_actor(call);
     struct status status =
         operator_set_password(service_of(call)->authority.operators, request->name,
-                              request->password, rpc_call_arena(call), &response->operator_);
+                              request->password, &by, rpc_call_arena(call), &response->operator_);
 
     forget(request->password);
     if (status_is_ok(&status))
@@ -70,8 +72,9 @@ struct status service_operator_delete(struct rpc_call *call,
                                       const Crownest__V1__DeleteOperatorRequest *request,
                                       Crownest__V1__DeleteOperatorResponse *response)
 {
-    struct status status =
-        operator_delete(service_of(call)->authority.operators, request->name, rpc_call_arena(call));
+    struct audit_actor by = service_actor(call);
+    struct status status = operator_delete(service_of(call)->authority.operators, request->name,
+                                           &by, rpc_call_arena(call));
 
     (void)response;
     if (status_is_ok(&status))
@@ -105,6 +108,20 @@ struct status service_operator_list(struct rpc_call *call,
     return status;
 }
 
+/* Whose name it was; what is no name of anybody's is not repeated. */
+static void tell_denied(struct rpc_call *call, const char *name, const struct status *status)
+{
+    struct audit_actor by = service_actor(call);
+
+    audit_denied(service_of(call)->audit,
+                 &(struct audit_entry){.actor = &by,
+                                       .action = "operator.login",
+                                       .resource_id = operator_name_valid(name) ? name : NULL,
+                                       .outcome = AUDIT_DENIED,
+                                       .reason = status->reason,
+                                       .detail = status->message});
+}
+
 struct status service_operator_login(struct rpc_call *call,
                                      const Crownest__V1__LoginRequest *request,
                                      Crownest__V1__LoginResponse *response)
@@ -118,10 +135,13 @@ struct status service_operator_login(struct rpc_call *call,
                          ttl_ms < SESSION_MIN_MS))
         return status_invalid("ttl", "SESSION_TTL_INVALID", "a session lasts %d s to %d s",
                               SESSION_MIN_MS / 1000, LIMIT_SESSION_S);
-    struct status status = operator_login(service_of(call)->authority.operators, request->name,
-                                          request->password, ttl_ms, arena, token, &session);
+    struct status status =
+        operator_login(service_of(call)->authority.operators, request->name, request->password,
+                       ttl_ms, rpc_call_request_id(call), arena, token, &session);
 
     forget(request->password);
+    if (status.code == STATUS_UNAUTHENTICATED)
+        tell_denied(call, request->name, &status);
     if (!status_is_ok(&status))
         return status;
     response->token = arena_strdup(arena, token);
@@ -137,13 +157,14 @@ struct status service_operator_logout(struct rpc_call *call,
 {
     const struct rpc_caller *caller = rpc_call_caller(call);
     const char *name = strchr(caller->actor, ':') + 1;
+    struct audit_actor by = service_actor(call);
 
     (void)response;
     if (caller->session_id[0] == '\0')
         return status_error(STATUS_FAILED_PRECONDITION, "SESSION_MISSING",
                             "on the local socket there is no session to end");
     struct status status = operator_logout(service_of(call)->authority.operators, name,
-                                           request->everywhere ? NULL : caller->session_id);
+                                           request->everywhere ? NULL : caller->session_id, &by);
 
     if (!status_is_ok(&status))
         return status;

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "bindings/c/crownest_audit.h"
 #include "bindings/c/crownest_key.h"
 #include "bindings/c/crownest_operator.h"
 #include "bindings/c/crownest_project.h"
@@ -252,6 +253,49 @@ static void who_did_not_log_in_cannot_log_out(void **state)
         &error, 9, "SESSION_MISSING", "");
 }
 
+static bool is_audited(const struct service *service, char *action,
+                       Crownest__V1__AuditOutcome outcome, const char *actor)
+{
+    Crownest__V1__ListAuditRequest request = CROWNEST__V1__LIST_AUDIT_REQUEST__INIT;
+    Crownest__V1__ListAuditResponse *response;
+    bool found = false;
+
+    request.resource_id = STEP_TEXT("ada");
+    request.action = action;
+    request.outcome = outcome;
+    request.all_projects = true;
+    assert_done(crownest_audit_list(service->operator_client, &request, NULL, &response, &error),
+                &error);
+    for (size_t i = 0; i < response->n_entries; i++)
+        found |= strcmp(response->entries[i]->actor, actor) == 0 &&
+                 response->entries[i]->request_id[0] != '\0';
+    crownest__v1__list_audit_response__free_unpacked(response, NULL);
+    return found;
+}
+
+static void what_was_done_stands_in_the_audit(void **state)
+{
+    struct service *service = service_of(state);
+    static const struct {
+        const char *action;
+        Crownest__V1__AuditOutcome outcome;
+        const char *actor;
+    } entries[] = {
+        {"operator.create", CROWNEST__V1__AUDIT_OUTCOME__AUDIT_OUTCOME_OK, "operator:local"},
+        {"operator.login", CROWNEST__V1__AUDIT_OUTCOME__AUDIT_OUTCOME_OK, "operator:ada"},
+        {"operator.login", CROWNEST__V1__AUDIT_OUTCOME__AUDIT_OUTCOME_DENIED, "anonymous"},
+        {"operator.logout", CROWNEST__V1__AUDIT_OUTCOME__AUDIT_OUTCOME_OK, "operator:ada"},
+        {"operator.set_password", CROWNEST__V1__AUDIT_OUTCOME__AUDIT_OUTCOME_OK, "operator:local"},
+        {"operator.delete", CROWNEST__V1__AUDIT_OUTCOME__AUDIT_OUTCOME_OK, "operator:local"},
+    };
+
+    for (size_t i = 0; i < sizeof(entries) / sizeof(entries[0]); i++) {
+        if (!is_audited(service, STEP_TEXT(entries[i].action), entries[i].outcome,
+                        entries[i].actor))
+            fail_msg("no entry says %s by %s", entries[i].action, entries[i].actor);
+    }
+}
+
 /* Runs a line with `c`, the command line without a key, and a home of its own. */
 static int cli(const struct service *service, const char *line)
 {
@@ -297,6 +341,7 @@ int main(void)
         cmocka_unit_test(a_wrong_password_and_a_wrong_name_are_answered_alike),
         cmocka_unit_test(what_ends_a_session_ends_its_streams),
         cmocka_unit_test(who_did_not_log_in_cannot_log_out),
+        cmocka_unit_test(what_was_done_stands_in_the_audit),
         cmocka_unit_test(the_command_line_logs_in_and_out),
         cmocka_unit_test(service_leaves_nothing),
     };

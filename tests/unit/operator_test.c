@@ -54,14 +54,14 @@ static struct status create(const char *name, const char *password)
 {
     Crownest__V1__Operator *made;
 
-    return operator_create(operators, name, password, arena, &made);
+    return operator_create(operators, name, password, NULL, arena, &made);
 }
 
 static struct status login(const char *name, const char *password, char token[SECRET_SIZE])
 {
     Crownest__Records__SessionRecord *session;
 
-    return operator_login(operators, name, password, HOUR_MS, arena, token, &session);
+    return operator_login(operators, name, password, HOUR_MS, "req_test", arena, token, &session);
 }
 
 static struct status find(const char *token)
@@ -161,14 +161,14 @@ static void a_new_password_ends_all_sessions(void **state)
     assert_status(login("ada", PASSWORD, second), STATUS_OK, NULL);
     assert_status(login("bob", PASSWORD, other), STATUS_OK, NULL);
     assert_int_equal(session_count(store, "ada", arena), 2);
-    assert_status(operator_set_password(operators, "ada", "another horse", arena, &changed),
+    assert_status(operator_set_password(operators, "ada", "another horse", NULL, arena, &changed),
                   STATUS_OK, NULL);
     assert_status(find(first), STATUS_UNAUTHENTICATED, "SESSION_INVALID");
     assert_status(find(second), STATUS_UNAUTHENTICATED, "SESSION_INVALID");
     assert_status(find(other), STATUS_OK, NULL);
     assert_status(login("ada", PASSWORD, first), STATUS_UNAUTHENTICATED, "LOGIN_FAILED");
     assert_status(login("ada", "another horse", first), STATUS_OK, NULL);
-    assert_status(operator_set_password(operators, "eve", PASSWORD, arena, &changed),
+    assert_status(operator_set_password(operators, "eve", PASSWORD, NULL, arena, &changed),
                   STATUS_NOT_FOUND, "OPERATOR_NOT_FOUND");
 }
 
@@ -179,10 +179,11 @@ static void who_is_deleted_is_out(void **state)
     (void)state;
     assert_status(create("ada", PASSWORD), STATUS_OK, NULL);
     assert_status(login("ada", PASSWORD, token), STATUS_OK, NULL);
-    assert_status(operator_delete(operators, "ada", arena), STATUS_OK, NULL);
+    assert_status(operator_delete(operators, "ada", NULL, arena), STATUS_OK, NULL);
     assert_status(find(token), STATUS_UNAUTHENTICATED, "SESSION_INVALID");
     assert_status(login("ada", PASSWORD, token), STATUS_UNAUTHENTICATED, "LOGIN_FAILED");
-    assert_status(operator_delete(operators, "ada", arena), STATUS_NOT_FOUND, "OPERATOR_NOT_FOUND");
+    assert_status(operator_delete(operators, "ada", NULL, arena), STATUS_NOT_FOUND,
+                  "OPERATOR_NOT_FOUND");
 }
 
 /* Sessions are made here without a password, of which each would cost a tenth of a second. */
