@@ -21,6 +21,7 @@
 #include "server/policy/project.h"
 #include "server/rpc/rpc.h"
 #include "server/sandbox/log_sweeper.h"
+#include "server/sandbox/preview_visits.h"
 #include "server/service/service.h"
 #include "server/util/failpoint.h"
 
@@ -48,6 +49,7 @@ struct node {
     struct sandboxd *sandboxd;
     struct service service;
     struct log_sweeper *log_sweeper;
+    struct preview_visits *visits;
     struct rpc_server *rpc;
     struct gateway *gateway;
     struct edge *edge;
@@ -320,6 +322,18 @@ static enum gateway_lookup on_lookup(void *arg, const char *preview_id,
     }
 }
 
+static void on_visited(void *arg, const char *preview_id, enum gateway_visit visit)
+{
+    static const enum preview_visit visits[] = {
+        [GATEWAY_VISIT_URL] = PREVIEW_VISIT_URL,
+        [GATEWAY_VISIT_HEADER] = PREVIEW_VISIT_HEADER,
+        [GATEWAY_VISIT_REFUSED] = PREVIEW_VISIT_REFUSED,
+    };
+    const struct node *node = arg;
+
+    preview_visits_tell(node->visits, preview_id, visits[visit]);
+}
+
 static int on_connect(void *arg, const char *preview_id)
 {
     const struct node *node = arg;
@@ -337,7 +351,7 @@ static int open_doors(struct node *node, struct err *err)
         .hooks = {.http2 = on_http2, .http1 = on_http1, .local = on_local, .arg = node}};
     struct gateway_options gateway = {
         .domain = node->options.preview_domain,
-        .hooks = {.lookup = on_lookup, .connect = on_connect, .arg = node}};
+        .hooks = {.lookup = on_lookup, .connect = on_connect, .visited = on_visited, .arg = node}};
     struct rpc_server_options rpc = {.handlers = service_handlers(),
                                      .descriptors = descriptors_bytes(),
                                      .authorize = authorize_call,
@@ -348,6 +362,7 @@ static int open_doors(struct node *node, struct err *err)
                                             .operators = operators_new(service->store)};
     int r = edge_new(&edge, &node->edge, err);
 
+    node->visits = preview_visits_new(service->store, service->audit);
     if (r == 0)
         r = gateway_new(&gateway, &node->gateway, err);
     if (r == 0)
@@ -378,6 +393,7 @@ static void close_node(struct node *node)
     edge_free(node->edge);
     rpc_server_free(node->rpc);
     gateway_free(node->gateway);
+    preview_visits_free(node->visits);
     answers_free(service->answers);
     key_uses_free(service->authority.uses);
     operators_free(service->authority.operators);

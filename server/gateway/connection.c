@@ -124,6 +124,21 @@ static void exchange_token(struct connection *connection)
     connection_linger(connection);
 }
 
+static void tell_visit(struct connection *connection, enum credential credential)
+{
+    const struct gateway_hooks *hooks = &connection->gateway->hooks;
+
+    if (!hooks->visited || credential == CREDENTIAL_GOOD || credential == CREDENTIAL_FOREIGN)
+        return;
+    if (credential == CREDENTIAL_TOKEN && connection->visited)
+        return;
+    connection->visited = credential == CREDENTIAL_TOKEN;
+    hooks->visited(hooks->arg, connection->preview_id,
+                   credential == CREDENTIAL_EXCHANGE ? GATEWAY_VISIT_URL
+                   : credential == CREDENTIAL_TOKEN  ? GATEWAY_VISIT_HEADER
+                                                     : GATEWAY_VISIT_REFUSED);
+}
+
 /* Who may not: the status to say so. Whether a sandbox has ended is told to its visitors only. */
 static unsigned refuse(struct connection *connection, enum credential *ret_credential)
 {
@@ -140,6 +155,7 @@ static unsigned refuse(struct connection *connection, enum credential *ret_crede
         return 404;
     *ret_credential = credential_check(&gateway->key, head, connection->preview.token_hash,
                                        clock_wall_ms() / 1000);
+    tell_visit(connection, *ret_credential);
     if (*ret_credential == CREDENTIAL_NONE)
         return 401;
     if (*ret_credential == CREDENTIAL_FOREIGN)

@@ -39,6 +39,7 @@ struct connection {
     enum forward_body body; /* of the response */
     unsigned interim;       /* 1xx answers that were skipped */
     bool request_sent;      /* to its end */
+    bool visited;           /* somebody's token in a header was told of */
     bool answered;          /* the head of a response was sent */
     bool app_deaf;          /* the app takes no more of the request, but may still answer */
     bool shut;              /* our side, while lingering */

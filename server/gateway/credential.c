@@ -178,7 +178,7 @@ enum credential credential_check(const struct credential_key *key, const struct 
     int header = check_header(request, token_hash);
 
     if (header != 0)
-        return header > 0 ? CREDENTIAL_GOOD : CREDENTIAL_NONE;
+        return header > 0 ? CREDENTIAL_TOKEN : CREDENTIAL_NONE;
     if (!cookie_is_good(key, request, token_hash, now_s))
         return CREDENTIAL_NONE;
     return is_foreign(request) ? CREDENTIAL_FOREIGN : CREDENTIAL_GOOD;

@@ -29,7 +29,8 @@ struct credential_key {
 
 enum credential {
     CREDENTIAL_NONE,     /* none, or a wrong one: 401 */
-    CREDENTIAL_GOOD,     /* pass it on */
+    CREDENTIAL_GOOD,     /* a cookie of ours: pass it on */
+    CREDENTIAL_TOKEN,    /* a good token in the header: pass it on */
     CREDENTIAL_EXCHANGE, /* a good token in the URL: redirect to the clean URL with a cookie */
     CREDENTIAL_FOREIGN,  /* a good cookie, sent along by a page of another origin: 403 */
 };

@@ -25,6 +25,12 @@ struct gateway_preview {
     char sandbox_id[GATEWAY_ID_SIZE];      /* out of whose share its connections come */
 };
 
+enum gateway_visit {
+    GATEWAY_VISIT_URL,     /* a good token in the URL: a new browser, which has a cookie now */
+    GATEWAY_VISIT_HEADER,  /* a good token in a header: once for each connection */
+    GATEWAY_VISIT_REFUSED, /* no token, or a wrong one */
+};
+
 /* What the gateway asks of the rest; called from its threads, connect may block. */
 struct gateway_hooks {
     /* ret_preview is filled unless GATEWAY_MISSING. */
@@ -33,6 +39,9 @@ struct gateway_hooks {
     /* A connected socket to the preview's port, made inside its sandbox, or a negative errno. Who
      * in the sandbox shares it does not matter. */
     int (*connect)(void *arg, const char *preview_id);
+    /* Somebody came to a preview; may be NULL, must not block. Not told for each use of a cookie.
+     */
+    void (*visited)(void *arg, const char *preview_id, enum gateway_visit visit);
     void *arg;
 };
 
