@@ -7,6 +7,7 @@ import collections
 import time
 
 import client
+from chain import Chain
 from contract import command, sandbox
 
 # A state is never followed by one with a smaller rank; the last ones are final.
@@ -72,6 +73,8 @@ class Checker:
         self.check_previews()
         self.check_updates()
         self.check_refusals()
+        for problem in Chain(self.found.export).check(self.found):
+            self.wrong(problem)
 
     # --- sandboxes ---
 

@@ -34,6 +34,7 @@ def _error_messages():
 google_rpc = _error_messages()
 artifact, command, file = contract.artifact, contract.command, contract.file
 key, preview, sandbox = contract.key, contract.preview, contract.sandbox
+audit_log = contract.audit
 
 
 class Refusal:
@@ -77,7 +78,7 @@ class Stubs:
         self.calls = {"wait_for_ready": True}
         if secret:
             self.calls["metadata"] = [("authorization", f"Bearer {secret}")]
-        for noun in ("artifact", "command", "file", "key", "preview", "sandbox"):
+        for noun in ("artifact", "audit", "command", "file", "key", "preview", "sandbox"):
             module = getattr(contract, noun + "_grpc")
             setattr(self, noun, getattr(module, noun.capitalize() + "ServiceStub")(self.channel))
 

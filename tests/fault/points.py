@@ -98,6 +98,7 @@ BROKEN = {
     "write": ("broken.write", 40),
     "output": ("broken.output", 30),
     "forget": ("broken.forget", 0),
+    "entry": ("broken.entry", 0),
 }
 
 # What is passed between doing what a request with a request_id asks for and answering it.

@@ -33,6 +33,7 @@ class Found:
     artifacts: list
     digests: dict
     previews: list
+    export: str
     effects: dict
     workspaces: dict
     audit_time: float
@@ -296,7 +297,7 @@ class Scenario:
             sandboxes=sandboxes, commands=commands, effects=self.effects,
             workspaces=self.workspaces, audit_time=self.audit_time,
             logs={command_id: look.log(command_id) for command_id in commands},
-            artifacts=artifacts, previews=look.previews(),
+            artifacts=artifacts, previews=look.previews(), export=self.service.export(),
             digests={one.artifact_id: look.content_digest(one.artifact_id) for one in artifacts},
             filled=self.filled, clock_jumped=points.CLOCK in fired,
             artifacts_may_fail=self.filled or "artifact.copy" in fired,

@@ -15,7 +15,7 @@ import subprocess
 import tempfile
 import time
 
-from contract import Stubs, key
+from contract import Stubs, audit_log, key
 
 READY_S = 20
 STOP_S = 30
@@ -178,6 +178,15 @@ class Service:
         try:
             return stubs.key.Create(key.CreateKeyRequest(label="fault"), timeout=10,
                                     **stubs.calls).secret
+        finally:
+            stubs.close()
+
+    def export(self):
+        """The audit, as its operator gets it."""
+        stubs = Stubs(f"unix:{self.dir}/server/c.sock")
+        try:
+            parts = stubs.audit.Export(audit_log.ExportAuditRequest(), timeout=20, **stubs.calls)
+            return b"".join(part.data for part in parts).decode()
         finally:
             stubs.close()
 

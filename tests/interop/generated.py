@@ -10,7 +10,7 @@ import grpc_tools
 from grpc_tools import protoc
 
 PROTO = pathlib.Path(__file__).resolve().parents[2] / "proto"
-NOUNS = ["admin", "artifact", "command", "file", "key", "operator", "preview", "project", "sandbox", "template"]
+NOUNS = sorted(path.stem for path in (PROTO / "crownest/v1").glob("*.proto"))
 
 
 def includes():
