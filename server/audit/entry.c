@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -13,18 +14,26 @@ static void append_text(struct buf *out, const char *text)
     buf_append(out, text, strlen(text));
 }
 
+static bool is_plain(char c)
+{
+    return (unsigned char)c >= 0x20 && c != '"' && c != '\\' && c != 0x7f;
+}
+
 /* As JSON needs it, and not a byte more: a text has one form only. */
 static void append_string(struct buf *out, const char *text)
 {
     append_text(out, "\"");
-    for (const char *c = text; *c; c++) {
+    while (*text) {
+        size_t plain = 0;
         char escape[8];
 
-        if ((unsigned char)*c >= 0x20 && *c != '"' && *c != '\\' && *c != 0x7f) {
-            buf_append(out, c, 1);
-            continue;
-        }
-        (void)snprintf(escape, sizeof(escape), "\\u%04x", (unsigned)(unsigned char)*c);
+        while (is_plain(text[plain]))
+            plain++;
+        buf_append(out, text, plain);
+        text += plain;
+        if (!*text)
+            break;
+        (void)snprintf(escape, sizeof(escape), "\\u%04x", (unsigned)(unsigned char)*text++);
         append_text(out, escape);
     }
     append_text(out, "\"");
@@ -45,8 +54,9 @@ static void append_hex(struct buf *out, const ProtobufCBinaryData *bytes)
     static const char digits[] = "0123456789abcdef";
 
     for (size_t i = 0; i < bytes->len; i++) {
-        buf_append(out, &digits[bytes->data[i] >> 4], 1);
-        buf_append(out, &digits[bytes->data[i] & 15], 1);
+        const char pair[2] = {digits[bytes->data[i] >> 4], digits[bytes->data[i] & 15]};
+
+        buf_append(out, pair, sizeof(pair));
     }
 }
 
