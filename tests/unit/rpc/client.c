@@ -29,6 +29,7 @@ void client_init(struct client *client, int fd)
     };
     grpc_channel_args args = {.num_args = 1, .args = list};
 
+    *client = (struct client){0};
     client->cq = grpc_completion_queue_create_for_pluck(NULL);
     client->channel = grpc_channel_create_from_fd("test", fd, insecure, &args);
     grpc_channel_credentials_release(insecure);
@@ -60,6 +61,7 @@ void client_start_within(struct client *client, struct client_call *call, const 
                          int deadline_ms)
 {
     grpc_op op = {.op = GRPC_OP_SEND_INITIAL_METADATA};
+    grpc_metadata metadata = {.key = grpc_slice_from_static_string("authorization")};
 
     *call = (struct client_call){.client = client, .message = grpc_empty_slice()};
     grpc_metadata_array_init(&call->initial);
@@ -69,6 +71,11 @@ void client_start_within(struct client *client, struct client_call *call, const 
     call->call = grpc_channel_create_call(client->channel, NULL, GRPC_PROPAGATE_DEFAULTS,
                                           client->cq, method, NULL, in_ms(deadline_ms), NULL);
     grpc_slice_unref(method);
+    if (client->authorization) {
+        metadata.value = grpc_slice_from_static_string(client->authorization);
+        op.data.send_initial_metadata.count = 1;
+        op.data.send_initial_metadata.metadata = &metadata;
+    }
     (void)step(call, &op, 1);
 }
 
@@ -97,6 +104,11 @@ void client_send_message(struct client_call *call, const ProtobufCMessage *messa
     (void)protobuf_c_message_pack(message, data);
     client_send(call, data, size);
     free(data);
+}
+
+void client_cancel(struct client_call *call)
+{
+    (void)grpc_call_cancel(call->call, NULL);
 }
 
 void client_close(struct client_call *call)

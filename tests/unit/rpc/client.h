@@ -11,6 +11,7 @@
 struct client {
     grpc_completion_queue *cq;
     grpc_channel *channel;
+    const char *authorization; /* sent with each call; NULL: not */
 };
 
 /* Takes a connected, non-blocking socket. */
@@ -32,6 +33,8 @@ void client_start_within(struct client *client, struct client_call *call, const 
 void client_send(struct client_call *call, const void *data, size_t size);
 void client_send_message(struct client_call *call, const ProtobufCMessage *message);
 void client_close(struct client_call *call); /* half */
+/* Ends the call before its time. */
+void client_cancel(struct client_call *call);
 /* The next message, to be destroyed, or NULL at the end. */
 grpc_byte_buffer *client_receive(struct client_call *call);
 void *client_receive_message(struct client_call *call, const ProtobufCMessageDescriptor *type);
