@@ -119,6 +119,19 @@ static bool lists(const Answer *answer, const char *name)
     return false;
 }
 
+/* Of the contract: methods are sorted by their paths, and so are services. */
+static size_t count_services(void)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < RPC_METHOD_COUNT; i++) {
+        size_t size = (size_t)(strrchr(rpc_methods[i].path, '/') - rpc_methods[i].path);
+
+        count += i == 0 || strncmp(rpc_methods[i].path, rpc_methods[i - 1].path, size + 1) != 0;
+    }
+    return count;
+}
+
 static void test_reflection_lists_services(void **state)
 {
     (void)state;
@@ -137,7 +150,7 @@ static void test_reflection_lists_services(void **state)
         assert_true(lists(answer, "grpc.health.v1.Health"));
         assert_true(lists(answer, "grpc.reflection.v1.ServerReflection"));
         assert_true(lists(answer, "grpc.reflection.v1alpha.ServerReflection"));
-        assert_int_equal(answer->list_services_response->n_service, 10 + 3);
+        assert_int_equal(answer->list_services_response->n_service, count_services() + 3);
         grpc__reflection__v1__server_reflection_response__free_unpacked(answer, NULL);
         client_close(&call);
         client_finish(&call);
