@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <openssl/sha.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -159,6 +160,54 @@ static void a_chain_made_anew_has_another_key(void **state)
     assert_int_equal(audit_check_add_key(&check, "00"), -EINVAL);
 }
 
+static void put_hex(uint8_t *at, const uint8_t hash[AUDIT_HASH_SIZE])
+{
+    char hex[2 * AUDIT_HASH_SIZE + 1];
+
+    for (size_t i = 0; i < AUDIT_HASH_SIZE; i++)
+        (void)snprintf(hex + 2 * i, 3, "%02x", hash[i]);
+    memcpy(at, hex, sizeof(hex) - 1);
+}
+
+/* Makes all hashes right again. */
+static void chain_again(struct buf *lines)
+{
+    const size_t hash_back = 3 + 2 * AUDIT_HASH_SIZE; /* from a line's end */
+    const size_t text_back = hash_back + strlen(",\"hash\":\"");
+    const size_t previous_back = text_back + 1 + 2 * AUDIT_HASH_SIZE;
+    uint8_t hash[AUDIT_HASH_SIZE] = {0};
+    size_t starts[ENTRIES + 1];
+
+    find_lines(lines, starts);
+    for (size_t line = 0; line < ENTRIES; line++) {
+        uint8_t *text = lines->data + starts[line];
+        uint8_t *end = lines->data + starts[line + 1];
+
+        put_hex(end - previous_back, hash);
+        (void)SHA256(text, (size_t)(end - text) - text_back, hash);
+        put_hex(end - hash_back, hash);
+    }
+}
+
+/* Whoever changes an entry and makes all hashes anew cannot sign the next checkpoint. */
+static void a_changed_chain_has_no_signature(void **state)
+{
+    cleanup_buf struct buf lines = {0};
+    struct audit_check check;
+
+    fill(*state, &lines);
+    chain_again(&lines);
+    assert_int_equal(check_bytes(lines.data, lines.size, &check), 0);
+    uint8_t *actor = memmem(lines.data, lines.size, "key_1", 5);
+
+    assert_non_null(actor);
+    actor[4] = '2';
+    chain_again(&lines);
+    assert_int_equal(check_bytes(lines.data, lines.size, &check), -EBADMSG);
+    assert_names(&check, 6);
+    assert_non_null(strstr(check.wrong, "signature"));
+}
+
 static void what_is_no_export_is_refused(void **state)
 {
     static const char *const wrong[] = {"\n", "{}\n", "{\"sequence\":1}\n", "\"hash\":\"\"}\n",
@@ -180,6 +229,7 @@ int main(void)
         AUDITS_TEST(a_line_that_is_missing_is_named),
         AUDITS_TEST(a_missing_end_is_not_signed),
         AUDITS_TEST(a_chain_made_anew_has_another_key),
+        AUDITS_TEST(a_changed_chain_has_no_signature),
         AUDITS_TEST(what_is_no_export_is_refused),
     };
 
