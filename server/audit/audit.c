@@ -276,11 +276,23 @@ static void *checkpoint_thread(void *arg)
     return NULL;
 }
 
+/* The service may have died before it signed the last entries. */
+static bool ends_signed(struct store *store, uint64_t last)
+{
+    struct arena *arena = arena_new(ARENA_BYTES);
+    Crownest__V1__AuditEntry *entry;
+    bool is_signed = last == 0 || (entry_read(store, last, arena, &entry) == 0 &&
+                                   strcmp(entry->action, ENTRY_CHECKPOINT) == 0);
+
+    arena_free(arena);
+    return is_signed;
+}
+
 void audit_start(struct audit *audit, struct store *store)
 {
     audit->store = store;
     audit->last = store_last_entry(store);
-    audit->last_checkpoint = audit->last;
+    audit->last_checkpoint = ends_signed(store, audit->last) ? audit->last : audit->last - 1;
     if (pthread_create(&audit->thread, NULL, checkpoint_thread, audit) != 0)
         abort();
     (void)pthread_setname_np(audit->thread, "audit");
@@ -304,7 +316,8 @@ void audit_stop(struct audit *audit)
 int audit_new(const char *key_file, struct audit **ret_audit, struct err *err)
 {
     /* What a user would call a resource; see server/store/schema.h. */
-    static const char *const covered[] = {"a", "b", "c", "j", "k", "o", "os", "p", "pl", "s", "w", NULL};
+    static const char *const covered[] = {"a",  "b", "c",  "j", "k", "o",
+                                          "os", "p", "pl", "s", "w", NULL};
     struct signer *signer;
     int r = signer_open(key_file, &signer, err);
 
