@@ -437,6 +437,7 @@ struct status sandboxes_create(struct sandboxes *sandboxes, const uint8_t templa
     if (!status_is_ok(&status))
         return status;
     fill_record(record, ttl_ms, lease_ms, arena);
+    record->sandbox->created_by = arena_strdup(arena, commit->by->id);
     status = take_jail(sandboxes, template_hash, commit, arena, record, &jail);
     if (!status_is_ok(&status)) {
         unadmit(sandboxes);

@@ -3,6 +3,7 @@
 #include "server/sandbox/sandbox_private.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -102,8 +103,12 @@ static int bury(struct sandboxes *sandboxes, Crownest__Records__SandboxRecord *r
     }
     record->sandbox->cpu_usec = usage.cpu_usec;
     record->sandbox->memory_peak_bytes = usage.memory_peak_bytes;
-    return sandbox_write_end(sandboxes, record, arena,
-                             &(struct sandbox_ending){.cause = cause, .detail = detail});
+    struct audit_actor by = {0};
+
+    (void)snprintf(by.id, sizeof(by.id), "%s", record->asked_by);
+    return sandbox_write_end(
+        sandboxes, record, arena,
+        &(struct sandbox_ending){.cause = cause, .detail = detail, .by = by.id[0] ? &by : NULL});
 }
 
 /* Pausing is recorded before it is done, and resuming afterwards: what is done counts. */

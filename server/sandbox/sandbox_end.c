@@ -39,6 +39,7 @@ int sandbox_write_end(struct sandboxes *sandboxes, Crownest__Records__SandboxRec
     sandbox->end_cause = cause;
     sandbox->end_detail = arena_strdup(arena, ending->detail);
     sandbox->end_time = prototime_from_us(arena, clock_wall_us());
+    sandbox->ended_by = arena_strdup(arena, ending->by ? ending->by->id : "system");
     struct audit_entry entry = sandbox_entry(sandbox, "sandbox.end", ending->by);
 
     entry.outcome = intended ? AUDIT_OK : AUDIT_FAILED;
@@ -110,6 +111,7 @@ static void note_intent(struct sandbox *sandbox, const struct sandbox_ending *en
         entry.reason = cause_word(ending->cause);
         audit_add(batch, &entry);
         record->asked = ending->cause;
+        record->asked_by = arena_strdup(arena, ending->by ? ending->by->id : "");
         record_put(batch, &key, &record->base);
         (void)store_commit(sandbox->owner->store, batch, STORE_UNSYNCED);
     }

@@ -133,6 +133,11 @@ static void a_life_is_told_in_full(void **state)
     assert_string_equal(entries->entries[0]->reason, "KILLED");
     assert_string_equal(entries->entries[2]->reason, "CANCELLED");
     list_free(entries);
+    Crownest__V1__Sandbox *tombstone = step_sandbox(service->client, sandbox);
+
+    assert_string_equal(tombstone->created_by, key_id);
+    assert_string_equal(tombstone->ended_by, key_id);
+    crownest__v1__sandbox__free_unpacked(tombstone, NULL);
     entries = list(service->client, artifact, "", "");
     assert_int_equal(entries->n_entries, 1);
     assert_string_equal(entries->entries[0]->sandbox_id, sandbox);
