@@ -14,6 +14,11 @@ export interface CrowNestOptions {
    */
   apiKey?: string;
   /**
+   * The project to act in, by its id or name, for a key that is tied to none and for operators;
+   * `default` by default. A key of a project acts in its own.
+   */
+  project?: string;
+  /**
    * Where the service is: `http://host:port`, `https://host[:port]` or `unix:/path`; `CROWNEST_URL`,
    * or else `http://127.0.0.1:7070`, by default. `http:` sends the key in the clear: for loopback and
    * for networks that encrypt by themselves.
@@ -59,6 +64,7 @@ export class CrowNest {
     this.#transport = new Transport({
       url,
       apiKey,
+      project: options.project,
       timeoutMs: number("timeoutMs", options.timeoutMs ?? DEFAULT_TIMEOUT_MS, 1, MAX_TIMER_MS),
       maxRetries: number("maxRetries", options.maxRetries ?? Infinity, 0),
       retryWindowMs:

@@ -40,6 +40,7 @@ export interface RequestOptions {
 export interface TransportConfig {
   url: string;
   apiKey?: string;
+  project?: string;
   timeoutMs: number;
   maxRetries: number;
   /** Unset: long for a service that has answered before, short for one that never did. */
@@ -97,6 +98,7 @@ export class Transport {
       CHANNEL_OPTIONS,
     );
     if (config.apiKey !== undefined) this.#metadata.set("authorization", `Bearer ${config.apiKey}`);
+    if (config.project !== undefined) this.#metadata.set("x-crownest-project", config.project);
   }
 
   close(): void {

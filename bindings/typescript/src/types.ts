@@ -237,6 +237,7 @@ export interface FileEntry {
 export interface Key {
   /** `key_…` */
   keyId: string;
+  /** Empty for a key that is tied to no project. */
   projectId: string;
   label: string;
   /** What it may do, as `resource:action`. */
@@ -246,11 +247,13 @@ export interface Key {
   expireTime: Date | null;
   /** `null` while it is valid. */
   revokeTime: Date | null;
+  /** `null` means that it was never used; up to a minute old. */
+  lastUseTime: Date | null;
 }
 
 /** Who the caller is. */
 export interface Identity {
-  /** Whether the caller is an operator, on the local socket. */
+  /** Whether the caller is an operator: on the local socket, or by the token of a session. */
   operator: boolean;
   /** `null` for an operator. */
   key: Key | null;
@@ -397,6 +400,7 @@ export function toIdentity(m: WhoAmIResponse): Identity {
       createTime: required(key.createTime, "the key's create_time"),
       expireTime: key.expireTime ?? null,
       revokeTime: key.revokeTime ?? null,
+      lastUseTime: key.lastUseTime ?? null,
     },
   };
 }

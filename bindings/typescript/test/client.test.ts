@@ -97,6 +97,22 @@ test("the key goes along as a bearer token, also over a unix socket", async (t) 
   assert.deepEqual(seen, ["Bearer cnk_test", "Bearer cnk_test"]);
 });
 
+test("the project goes along when one is given", async (t) => {
+  const seen: unknown[][] = [];
+  const key = {
+    whoAmI: (call: any, reply: any) => {
+      seen.push(call.metadata.get("x-crownest-project"));
+      reply(null, { projectId: "prj_1" });
+    },
+  };
+  const none = await startFake({ key });
+  const one = await startFake({ key }, { project: "web" });
+  t.after(() => Promise.all([none.stop(), one.stop()]));
+  await none.client.whoami();
+  await one.client.whoami();
+  assert.deepEqual(seen, [[], ["web"]]);
+});
+
 test("a command becomes the request that the contract asks for", async (t) => {
   const specs: any[] = [];
   const fake = await startFake({
