@@ -47,9 +47,11 @@ static int connect_local(const char *path)
     return connect_to((const struct sockaddr *)&address, sizeof(address));
 }
 
-void caller_init(struct caller *caller, const char *socket_path, uint16_t port, const char *secret)
+void caller_init(struct caller *caller, const char *socket_path, uint16_t port, const char *secret,
+                 const char *project)
 {
     client_init(&caller->client, port ? connect_tcp(port) : connect_local(socket_path));
+    caller->client.project = project;
     if (!secret)
         return;
     (void)snprintf(caller->authorization, sizeof(caller->authorization), "Bearer %s", secret);

@@ -19,13 +19,17 @@ struct answer {
     uint8_t *bytes; /* code, message, details and the first response */
 };
 
-/* Over TCP, or with port 0 over the unix socket. secret NULL: none is sent. */
 struct caller {
     struct client client;
     char authorization[160];
 };
 
-void caller_init(struct caller *caller, const char *socket_path, uint16_t port, const char *secret);
+/*
+ * Over TCP, or with port 0 over the unix socket. secret, project: NULL for not sent; project is
+ * referred to.
+ */
+void caller_init(struct caller *caller, const char *socket_path, uint16_t port, const char *secret,
+                 const char *project);
 void caller_done(struct caller *caller);
 
 /* Calls the method with the request, whatever its kind, and takes the first thing that comes. */

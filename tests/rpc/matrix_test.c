@@ -138,7 +138,13 @@ static void log_in(const struct service *service, char ret_token[SERVICE_SECRET_
 
 /* Calls */
 
-static struct answer call_as(const struct service *service, const char *secret, bool local,
+struct identity {
+    const char *secret;  /* NULL: none */
+    const char *project; /* NULL: the caller names none */
+    bool local;
+};
+
+static struct answer call_as(const struct service *service, const struct identity *who,
                              const struct rpc_method *method, const struct filler_ids *ids)
 {
     char socket_path[SERVICE_PATH_SIZE];
@@ -147,7 +153,7 @@ static struct answer call_as(const struct service *service, const char *secret, 
     ProtobufCMessage *request = filler_request(method->input, ids, &takes_ids);
 
     (void)snprintf(socket_path, sizeof(socket_path), "%s/server/c.sock", service->dir);
-    caller_init(&caller, socket_path, local ? 0 : service->port, secret);
+    caller_init(&caller, socket_path, who->local ? 0 : service->port, who->secret, who->project);
     struct answer answer = answer_of(&caller, method, request);
 
     caller_done(&caller);
@@ -238,8 +244,9 @@ static void each_method_is_open_to_whom_its_policy_names(void **state)
 
         renew(service, method, &secrets);
         for (enum who who = 0; who < WHO_COUNT; who++, cells++) {
-            const char *secret = secrets.of[who][0] ? secrets.of[who] : NULL;
-            struct answer answer = call_as(service, secret, who == LOCAL, method, &unknown_ids);
+            const struct identity caller = {.secret = secrets.of[who][0] ? secrets.of[who] : NULL,
+                                            .local = who == LOCAL};
+            struct answer answer = call_as(service, &caller, method, &unknown_ids);
 
             check_cell(method, who, &answer);
             answer_done(&answer);
@@ -285,20 +292,22 @@ static void assert_silent(const struct rpc_method *method, const struct answer *
     }
 }
 
-static void nothing_of_another_project_can_be_told_from_nothing(void **state)
+/* Who calls from the other project: returns how many methods were compared. */
+static unsigned compare_all(const struct service *service, const struct identity *who,
+                            const struct filler_ids *foreign)
 {
-    struct service *service = service_of(state);
-    struct filler_ids foreign;
     unsigned compared = 0;
 
-    make_resources(service->client, "exec sleep 1000", &foreign);
     for (size_t i = 0; i < RPC_METHOD_COUNT; i++) {
         const struct rpc_method *method = &rpc_methods[i];
-        const char *key = service->other_key;
-        struct answer missing = call_as(service, key, false, method, &unknown_ids);
-        struct answer other = call_as(service, key, false, method, &foreign);
 
-        assert_silent(method, &other, &foreign);
+        /* What is for operators, is about all projects. */
+        if (who->local && method->audience != RPC_AUDIENCE_KEY)
+            continue;
+        struct answer missing = call_as(service, who, method, &unknown_ids);
+        struct answer other = call_as(service, who, method, foreign);
+
+        assert_silent(method, &other, foreign);
         if (takes_ids(method) && !answers_equal(&missing, &other))
             fail_msg("%s: code %d %s for a foreign id, %d %s for one that never was", method->name,
                      other.code, other.reason, missing.code, missing.reason);
@@ -306,14 +315,39 @@ static void nothing_of_another_project_can_be_told_from_nothing(void **state)
         answer_done(&missing);
         answer_done(&other);
     }
-    print_message("%u methods take ids\n", compared);
+    return compared;
+}
+
+static void nothing_of_another_project_can_be_told_from_nothing(void **state)
+{
+    struct service *service = service_of(state);
+    Crownest__V1__CreateKeyRequest request = CROWNEST__V1__CREATE_KEY_REQUEST__INIT;
+    struct filler_ids foreign;
+    unsigned compared = 0;
+
+    request.any_project = true;
+    Crownest__V1__CreateKeyResponse *free_key = mint(service, &request);
+    const struct identity callers[] = {
+        {.secret = service->other_key},
+        {.secret = free_key->secret, .project = SERVICE_OTHER_PROJECT},
+        {.local = true, .project = SERVICE_OTHER_PROJECT},
+    };
+
+    make_resources(service->client, "exec sleep 1000", &foreign);
+    for (size_t i = 0; i < sizeof(callers) / sizeof(callers[0]); i++)
+        compared += compare_all(service, &callers[i], &foreign);
+    print_message(
+        "%u comparisons: with a key of the other project, a key of none and an operator\n",
+        compared);
     step_kill(service->client, foreign.sandbox);
+    crownest__v1__create_key_response__free_unpacked(free_key, NULL);
 }
 
 /* Else the test before would show nothing: its requests do lead to what they name. */
 static void what_is_ones_own_is_found(void **state)
 {
     struct service *service = service_of(state);
+    const struct identity owner = {.secret = service->key};
 
     for (size_t i = 0; i < RPC_METHOD_COUNT; i++) {
         const struct rpc_method *method = &rpc_methods[i];
@@ -323,8 +357,8 @@ static void what_is_ones_own_is_found(void **state)
             continue;
         /* Not one that is waited for. */
         make_resources(service->client, "true", &ids);
-        struct answer missing = call_as(service, service->key, false, method, &unknown_ids);
-        struct answer own = call_as(service, service->key, false, method, &ids);
+        struct answer missing = call_as(service, &owner, method, &unknown_ids);
+        struct answer own = call_as(service, &owner, method, &ids);
 
         if (answers_equal(&missing, &own))
             fail_msg("%s: code %d %s for one's own", method->name, own.code, own.reason);

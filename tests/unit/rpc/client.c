@@ -61,7 +61,8 @@ void client_start_within(struct client *client, struct client_call *call, const 
                          int deadline_ms)
 {
     grpc_op op = {.op = GRPC_OP_SEND_INITIAL_METADATA};
-    grpc_metadata metadata = {.key = grpc_slice_from_static_string("authorization")};
+    grpc_metadata metadata[2];
+    size_t count = 0;
 
     *call = (struct client_call){.client = client, .message = grpc_empty_slice()};
     grpc_metadata_array_init(&call->initial);
@@ -71,11 +72,16 @@ void client_start_within(struct client *client, struct client_call *call, const 
     call->call = grpc_channel_create_call(client->channel, NULL, GRPC_PROPAGATE_DEFAULTS,
                                           client->cq, method, NULL, in_ms(deadline_ms), NULL);
     grpc_slice_unref(method);
-    if (client->authorization) {
-        metadata.value = grpc_slice_from_static_string(client->authorization);
-        op.data.send_initial_metadata.count = 1;
-        op.data.send_initial_metadata.metadata = &metadata;
-    }
+    if (client->authorization)
+        metadata[count++] =
+            (grpc_metadata){.key = grpc_slice_from_static_string("authorization"),
+                            .value = grpc_slice_from_static_string(client->authorization)};
+    if (client->project)
+        metadata[count++] =
+            (grpc_metadata){.key = grpc_slice_from_static_string("x-crownest-project"),
+                            .value = grpc_slice_from_static_string(client->project)};
+    op.data.send_initial_metadata.count = count;
+    op.data.send_initial_metadata.metadata = metadata;
     (void)step(call, &op, 1);
 }
 

@@ -11,7 +11,8 @@
 struct client {
     grpc_completion_queue *cq;
     grpc_channel *channel;
-    const char *authorization; /* sent with each call; NULL: not */
+    const char *authorization; /* sent with each call, as the next; NULL: not */
+    const char *project;
 };
 
 /* Takes a connected, non-blocking socket. */
