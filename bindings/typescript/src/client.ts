@@ -2,6 +2,7 @@
 import { KeyServiceService } from "./gen/crownest/v1/key.js";
 import { AuthenticationError, InvalidArgumentError } from "./errors.js";
 import { CommandsById } from "./commands.js";
+import { Events } from "./events.js";
 import { Sandboxes } from "./sandboxes.js";
 import { Templates } from "./templates.js";
 import { Transport, type RequestOptions } from "./transport.js";
@@ -47,6 +48,8 @@ export class CrowNest {
   /** Commands of whatever sandbox, by their id; `sandbox.commands` runs them. */
   readonly commands: CommandsById;
   readonly templates: Templates;
+  /** What happens in the key's project, as it happens. */
+  readonly events: Events;
   readonly #transport: Transport;
 
   /** Connects at the first call. Throws AuthenticationError without a key, InvalidArgumentError. */
@@ -75,6 +78,7 @@ export class CrowNest {
     this.sandboxes = new Sandboxes(this.#transport);
     this.commands = new CommandsById(this.#transport);
     this.templates = new Templates(this.#transport);
+    this.events = new Events(this.#transport);
   }
 
   /** Tells who the caller is and what its key may do. */

@@ -187,7 +187,7 @@ class Cursor {
 }
 
 /** How long to go on trying. */
-class Patience {
+export class Patience {
   #attemptedAt = 0;
 
   constructor(private readonly retries: Retries) {}

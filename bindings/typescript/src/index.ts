@@ -6,6 +6,7 @@ export type { KeepAlive, KeepAliveOptions } from "./keep_alive.js";
 export type { CommandResult, OutputOptions } from "./collector.js";
 export type { Commands, CommandsById, RunOptions, StartOptions } from "./commands.js";
 export { CommandHandle, type LogsOptions, type TerminalSize, type WaitOptions } from "./command.js";
+export type { AuditEvent, Events, WatchOptions } from "./events.js";
 export type { LogRange } from "./follow.js";
 export type { StdinData } from "./feeder.js";
 export type { WriteStdinOptions } from "./input.js";

@@ -83,6 +83,10 @@ export interface SandboxInfo {
   leaseSeconds: number | null;
   /** The sandbox with which it ends; `null` for none. */
   parentSandboxId: string | null;
+  /** Who created it: `key_…` or `operator:<name>`. */
+  createdBy: string;
+  /** Who ended it; `system` for the service itself, null while it lives. */
+  endedBy: string | null;
 }
 
 /** What a living sandbox has used and uses now. */
@@ -298,6 +302,8 @@ export function toSandboxInfo(message: sandbox.Sandbox | undefined): SandboxInfo
     memoryPeakBytes: m.memoryPeakBytes,
     leaseSeconds: m.lease ? durationToMs(m.lease) / 1000 : null,
     parentSandboxId: m.parentSandboxId || null,
+    createdBy: m.createdBy,
+    endedBy: m.endedBy || null,
   };
 }
 

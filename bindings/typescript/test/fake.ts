@@ -112,6 +112,8 @@ export function sandboxMessage(change: Partial<Sandbox> = {}): Sandbox {
     memoryPeakBytes: 0,
     lease: undefined,
     parentSandboxId: "",
+    createdBy: "key_test",
+    endedBy: "",
     ...change,
   };
 }

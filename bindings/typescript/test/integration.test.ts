@@ -212,3 +212,37 @@ test("errors carry reason and field", options, async (t) => {
   await sandbox.kill();
   await assert.rejects(sandbox.commands.run("true"), PreconditionError);
 });
+
+test("events tell of a sandbox's life, from any of them on", options, async (t) => {
+  const client = connect(t);
+  const sandbox = await client.sandboxes.create({ template: "base" });
+  await sandbox.commands.run("true");
+  await sandbox.kill();
+  const read = async (after: number) => {
+    const events = [];
+    for await (const event of client.events.watch({ after, resourceId: sandbox.sandboxId })) {
+      events.push(event);
+      if (event.action === "sandbox.end" && event.outcome === "ok") break;
+    }
+    return events;
+  };
+  const all = await read(0);
+  const actions = all.map((event) => event.action);
+  assert.deepEqual(
+    actions.filter((action) => !action.startsWith("sandbox.create")),
+    ["command.start", "command.end", "sandbox.kill", "sandbox.end"],
+  );
+  assert.equal(all.at(-1)?.reason, "KILLED");
+  assert.match(all.at(-1)?.actor ?? "", /^key_/);
+  const start = all.find((event) => event.action === "command.start");
+  assert.ok(start);
+  assert.deepEqual(
+    await read(start.sequence),
+    all.filter((event) => event.sequence > start.sequence),
+  );
+  const stop = new AbortController();
+  const live = client.events.watch({ signal: stop.signal });
+  const next = live.next();
+  stop.abort();
+  await assert.rejects(next, CancelledError);
+});
