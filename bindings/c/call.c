@@ -14,6 +14,7 @@
 #include "bindings/c/error.h"
 
 #define UNARY_DEADLINE_MS 60000
+#define METADATA_PREFIX "x-crownest-"
 
 /* What a batch was for; the address of its place in `pending` is its tag. */
 enum batch {
@@ -35,6 +36,8 @@ struct crownest_stream {
     grpc_status_code code;
     grpc_slice message;
     grpc_byte_buffer *received;
+    struct crownest_call_options options;
+    bool told; /* its metadata, to options.metadata */
 };
 
 static int pack(const ProtobufCMessage *message, grpc_byte_buffer **ret_buffer,
@@ -94,6 +97,31 @@ static bool await(struct crownest_stream *stream, enum batch batch)
     return event.success;
 }
 
+static void tell_entry(const struct crownest_call_options *to, const grpc_metadata *entry)
+{
+    char *name = grpc_slice_to_c_string(entry->key);
+    char *value = grpc_slice_to_c_string(entry->value);
+
+    if (!strncmp(name, METADATA_PREFIX, sizeof(METADATA_PREFIX) - 1))
+        to->metadata(to->metadata_arg, name, value);
+    gpr_free(name);
+    gpr_free(value);
+}
+
+static void tell_metadata(struct crownest_stream *stream)
+{
+    const struct crownest_call_options *to = &stream->options;
+
+    if (stream->told || !to->metadata)
+        return;
+    stream->told = true;
+    (void)await(stream, BATCH_HEADER);
+    for (size_t i = 0; i < stream->header.count; i++)
+        tell_entry(to, &stream->header.metadata[i]);
+    for (size_t i = 0; i < stream->trailer.count; i++)
+        tell_entry(to, &stream->trailer.metadata[i]);
+}
+
 /* Waits for the end of the call: 0, or -EREMOTEIO with what the server said. */
 static int await_status(struct crownest_stream *stream, struct crownest_error *error)
 {
@@ -102,6 +130,7 @@ static int await_status(struct crownest_stream *stream, struct crownest_error *e
 
     (void)await(stream, BATCH_STATUS);
     stream->has_status = true;
+    tell_metadata(stream);
     if (stream->code == GRPC_STATUS_OK)
         return 0;
     for (size_t i = 0; i < stream->trailer.count; i++) {
@@ -182,13 +211,16 @@ static int start_receiving(struct crownest_stream *stream, struct crownest_error
 }
 
 static int open_stream(struct crownest_client *client, const char *path,
-                       const ProtobufCMessage *request, gpr_timespec deadline,
-                       struct crownest_stream **ret_stream, struct crownest_error *error)
+                       const ProtobufCMessage *request, const struct crownest_call_options *options,
+                       int64_t otherwise_ms, struct crownest_stream **ret_stream,
+                       struct crownest_error *error)
 {
-    struct crownest_stream *stream = stream_new(client, path, deadline);
+    struct crownest_stream *stream = stream_new(client, path, find_deadline(options, otherwise_ms));
 
     if (!stream)
         return crownest_error_local(error, ENOMEM, "out of memory");
+    if (options)
+        stream->options = *options;
     int result = start_sending(client, stream, request, error);
     if (!result)
         result = start_receiving(stream, error);
@@ -205,7 +237,7 @@ int crownest_stream_open(struct crownest_client *client, const char *path,
                          const struct crownest_call_options *options,
                          struct crownest_stream **ret_stream, struct crownest_error *ret_error)
 {
-    return open_stream(client, path, request, find_deadline(options, 0), ret_stream, ret_error);
+    return open_stream(client, path, request, options, 0, ret_stream, ret_error);
 }
 
 int crownest_stream_next(struct crownest_stream *stream, const ProtobufCMessageDescriptor *type,
@@ -286,8 +318,7 @@ int crownest_call_unary(struct crownest_client *client, const char *path,
 {
     struct crownest_stream *stream;
     ProtobufCMessage *response;
-    int result = open_stream(client, path, request, find_deadline(options, UNARY_DEADLINE_MS),
-                             &stream, ret_error);
+    int result = open_stream(client, path, request, options, UNARY_DEADLINE_MS, &stream, ret_error);
 
     if (result)
         return result;

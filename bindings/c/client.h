@@ -49,6 +49,11 @@ struct crownest_error {
     char request_id[72];     /* of this call, as it stands in the server's audit */
     char admitted[16];       /* whether anything was changed: "yes", "no" or "unknown" */
     char message[512];       /* for people: what is wrong and what to do */
+    /* Of a refusal at a bound that somebody has set; empty and 0 otherwise. */
+    char quota_metric[64];  /* of what: "sandboxes" */
+    char quota_subject[64]; /* whose bound it is: "project:prj_…" */
+    uint64_t quota_limit;
+    uint64_t quota_used;
 };
 
 struct crownest_client_options {
@@ -67,6 +72,12 @@ struct crownest_client_options {
 struct crownest_call_options {
     /* 0: a minute for unary calls, none for streams. Milliseconds. */
     int64_t deadline_ms;
+    /*
+     * NULL: not wanted. Otherwise called, when the call has ended, with each x-crownest-… metadata
+     * of the server: what is left of a plan, for one (x-crownest-remaining-sandboxes).
+     */
+    void (*metadata)(void *arg, const char *name, const char *value);
+    void *metadata_arg;
 };
 
 struct crownest_client;

@@ -2,6 +2,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "private/google_rpc.pb-c.h"
@@ -70,13 +71,34 @@ static void read_retry_info(const ProtobufCBinaryData *value, struct crownest_er
     google__rpc__retry_info__free_unpacked(info, NULL);
 }
 
+static void read_quota_failure(const ProtobufCBinaryData *value, struct crownest_error *error)
+{
+    Google__Rpc__QuotaFailure *failure =
+        google__rpc__quota_failure__unpack(NULL, value->len, value->data);
+
+    if (!failure)
+        return;
+    if (failure->n_violations) {
+        const Google__Rpc__QuotaFailure__Violation *violation = failure->violations[0];
+
+        copy_text(error->quota_metric, sizeof(error->quota_metric), violation->quota_metric);
+        copy_text(error->quota_subject, sizeof(error->quota_subject), violation->subject);
+        if (violation->quota_value > 0)
+            error->quota_limit = (uint64_t)violation->quota_value;
+        for (size_t i = 0; i < violation->n_quota_dimensions; i++) {
+            if (!strcmp(violation->quota_dimensions[i]->key, "used"))
+                error->quota_used = strtoull(violation->quota_dimensions[i]->value, NULL, 10);
+        }
+    }
+    google__rpc__quota_failure__free_unpacked(failure, NULL);
+}
+
 static const struct {
     const char *type;
     void (*read)(const ProtobufCBinaryData *value, struct crownest_error *error);
 } detail_readers[] = {
-    {"google.rpc.ErrorInfo", read_error_info},
-    {"google.rpc.BadRequest", read_bad_request},
-    {"google.rpc.RequestInfo", read_request_info},
+    {"google.rpc.ErrorInfo", read_error_info},       {"google.rpc.BadRequest", read_bad_request},
+    {"google.rpc.QuotaFailure", read_quota_failure}, {"google.rpc.RequestInfo", read_request_info},
     {"google.rpc.RetryInfo", read_retry_info},
 };
 

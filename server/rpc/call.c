@@ -35,6 +35,8 @@ static void call_free(struct rpc_call *call)
     if (call->wire_made)
         status_wire_done(&call->wire);
     grpc_slice_unref(call->initial_value);
+    for (size_t i = 0; i < call->extra_count; i++)
+        grpc_slice_unref(call->extra[i].value);
     if (!call->listener->route)
         grpc_call_details_destroy(&call->details);
     grpc_metadata_array_destroy(&call->metadata);
@@ -263,17 +265,25 @@ static void on_send(void *owner, bool ok)
     call->on_sent(call, ok);
 }
 
+/* Returns how many they are. */
+static size_t copy_extra(const struct rpc_call *call, grpc_metadata to[RPC_METADATA_MAX])
+{
+    memcpy(to, call->extra, call->extra_count * sizeof(*to));
+    return call->extra_count;
+}
+
 /* Adds the initial metadata where it has not been sent yet. */
-static size_t add_initial(struct rpc_call *call, grpc_op *ops, grpc_metadata *metadata)
+static size_t add_initial(struct rpc_call *call, grpc_op *ops, bool refused,
+                          grpc_metadata metadata[1 + RPC_METADATA_MAX])
 {
     if (call->initial_sent)
         return 0;
     call->initial_sent = true;
     call->initial_value = grpc_slice_from_copied_string(call->request_id);
-    *metadata = (grpc_metadata){.key = grpc_slice_from_static_string(REQUEST_ID_KEY),
-                                .value = call->initial_value};
+    metadata[0] = (grpc_metadata){.key = grpc_slice_from_static_string(REQUEST_ID_KEY),
+                                  .value = call->initial_value};
     *ops = (grpc_op){.op = GRPC_OP_SEND_INITIAL_METADATA};
-    ops->data.send_initial_metadata.count = 1;
+    ops->data.send_initial_metadata.count = 1 + (refused ? 0 : copy_extra(call, metadata + 1));
     ops->data.send_initial_metadata.metadata = metadata;
     return 1;
 }
@@ -291,8 +301,8 @@ void call_send(struct rpc_call *call, grpc_byte_buffer *message, uint32_t flags,
                void (*on_sent)(struct rpc_call *call, bool ok))
 {
     grpc_op ops[2];
-    grpc_metadata metadata;
-    size_t count = add_initial(call, ops, &metadata);
+    grpc_metadata metadata[1 + RPC_METADATA_MAX];
+    size_t count = add_initial(call, ops, false, metadata);
 
     count += add_message(&ops[count], message, flags);
     call->on_sent = on_sent;
@@ -311,19 +321,22 @@ static void send_status(struct rpc_call *call, const struct status *status,
                         grpc_byte_buffer *message, void (*on_sent)(struct rpc_call *call, bool ok))
 {
     grpc_op ops[3];
-    grpc_metadata metadata;
-    grpc_metadata trailing = {.key = grpc_slice_from_static_string(DETAILS_KEY)};
-    size_t count = add_initial(call, ops, &metadata);
+    grpc_metadata metadata[1 + RPC_METADATA_MAX];
+    grpc_metadata trailing[1 + RPC_METADATA_MAX] = {
+        {.key = grpc_slice_from_static_string(DETAILS_KEY)}};
+    bool refused = !status_is_ok(status);
+    size_t count = add_initial(call, ops, refused, metadata);
 
     status_wire_make(status, call->request_id, &call->wire);
     call->wire_made = true;
-    trailing.value = call->wire.details;
+    trailing[0].value = call->wire.details;
     count += add_message(&ops[count], message, 0);
     ops[count] = (grpc_op){.op = GRPC_OP_SEND_STATUS_FROM_SERVER};
     ops[count].data.send_status_from_server.status = call->wire.code;
     ops[count].data.send_status_from_server.status_details = &call->wire.message;
-    ops[count].data.send_status_from_server.trailing_metadata = &trailing;
-    ops[count].data.send_status_from_server.trailing_metadata_count = status_is_ok(status) ? 0 : 1;
+    ops[count].data.send_status_from_server.trailing_metadata = trailing;
+    ops[count].data.send_status_from_server.trailing_metadata_count =
+        refused ? 1 + copy_extra(call, trailing + 1) : 0;
     count++;
     call->on_sent = on_sent;
     call->tag_send = (struct tag){on_send, call};

@@ -47,6 +47,8 @@ struct rpc_call {
 
     bool initial_sent;
     grpc_slice initial_value;
+    grpc_metadata extra[RPC_METADATA_MAX]; /* of rpc_call_set_metadata */
+    size_t extra_count;
     struct status_wire wire;
     bool wire_made;
     void (*on_sent)(struct rpc_call *call, bool ok);

@@ -46,6 +46,14 @@ const struct rpc_method *rpc_call_method(const struct rpc_call *call);
 struct bytes rpc_call_request_bytes(const struct rpc_call *call);
 /* Metadata of the client by its lower-case name, or NULL; a string of the call's arena. */
 const char *rpc_call_metadata(struct rpc_call *call, const char *name);
+/*
+ * Tells the client something beside the answer: in the initial metadata of a call that goes well,
+ * in the trailing metadata of one that is refused. Of a stream during `open` only. name: a literal
+ * in lower case; value: printable ASCII, copied. At most RPC_METADATA_MAX of them, the rest is
+ * lost.
+ */
+#define RPC_METADATA_MAX 6
+void rpc_call_set_metadata(struct rpc_call *call, const char *name, const char *value);
 /* Whether the client is gone or has cancelled. */
 bool rpc_call_cancelled(const struct rpc_call *call);
 

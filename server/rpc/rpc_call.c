@@ -59,6 +59,14 @@ const char *rpc_call_metadata(struct rpc_call *call, const char *name)
     return NULL;
 }
 
+void rpc_call_set_metadata(struct rpc_call *call, const char *name, const char *value)
+{
+    if (call->extra_count == RPC_METADATA_MAX)
+        return;
+    call->extra[call->extra_count++] = (grpc_metadata){
+        .key = grpc_slice_from_static_string(name), .value = grpc_slice_from_copied_string(value)};
+}
+
 bool rpc_call_cancelled(const struct rpc_call *call)
 {
     return atomic_load(&call->cancelled);

@@ -1,13 +1,15 @@
 #include "server/rpc/status_wire.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "private/google_rpc.pb-c.h"
 #include "server/util/utf8.h"
 
 #define ERROR_DOMAIN "crownest"
-#define PACKED_SIZE 1024 /* more than the bounded strings of a status can fill */
-#define DETAILS 4
+#define PACKED_SIZE 2048 /* more than the bounded strings of a status can fill */
+#define DETAILS 5
 
 /* Details in the making: their packed forms share one buffer. */
 struct details {
@@ -98,6 +100,32 @@ static void add_retry_info(struct details *details, const struct status *status)
     add_detail(details, "type.googleapis.com/google.rpc.RetryInfo", &retry.base);
 }
 
+static void add_quota_failure(struct details *details, const struct status *status)
+{
+    const struct status_quota *quota = &status->quota;
+    Google__Rpc__QuotaFailure__Violation__QuotaDimensionsEntry used =
+        GOOGLE__RPC__QUOTA_FAILURE__VIOLATION__QUOTA_DIMENSIONS_ENTRY__INIT;
+    Google__Rpc__QuotaFailure__Violation__QuotaDimensionsEntry *dimensions[] = {&used};
+    Google__Rpc__QuotaFailure__Violation violation = GOOGLE__RPC__QUOTA_FAILURE__VIOLATION__INIT;
+    Google__Rpc__QuotaFailure__Violation *list[] = {&violation};
+    Google__Rpc__QuotaFailure failure = GOOGLE__RPC__QUOTA_FAILURE__INIT;
+    char number[24];
+
+    (void)snprintf(number, sizeof(number), "%" PRIu64, quota->used);
+    used.key = (char *)(uintptr_t) "used";
+    used.value = number;
+    violation.subject = (char *)(uintptr_t)quota->subject;
+    violation.description = (char *)(uintptr_t)status->message;
+    violation.quota_metric = (char *)(uintptr_t)quota->metric;
+    violation.quota_id = (char *)(uintptr_t)status->reason;
+    violation.quota_value = quota->limit < INT64_MAX ? (int64_t)quota->limit : INT64_MAX;
+    violation.quota_dimensions = dimensions;
+    violation.n_quota_dimensions = 1;
+    failure.violations = list;
+    failure.n_violations = 1;
+    add_detail(details, "type.googleapis.com/google.rpc.QuotaFailure", &failure.base);
+}
+
 static void add_request_info(struct details *details, const char *request_id)
 {
     Google__Rpc__RequestInfo info = GOOGLE__RPC__REQUEST_INFO__INIT;
@@ -140,6 +168,7 @@ void status_wire_make(const struct status *status, const char *request_id,
     details.count = 0;
     cut_to_utf8(clean.message);
     cut_to_utf8(clean.field);
+    cut_to_utf8(clean.quota.subject);
     ret_wire->code = (grpc_status_code)clean.code;
     ret_wire->message = grpc_slice_from_copied_string(clean.message);
     ret_wire->details = grpc_empty_slice();
@@ -148,6 +177,8 @@ void status_wire_make(const struct status *status, const char *request_id,
     add_error_info(&details, &clean);
     if (clean.field[0])
         add_bad_request(&details, &clean);
+    if (clean.quota.metric)
+        add_quota_failure(&details, &clean);
     if (clean.retry_after_ms)
         add_retry_info(&details, &clean);
     add_request_info(&details, request_id);

@@ -32,6 +32,18 @@ struct status status_invalid(const char *field, const char *reason, const char *
     return status_at(status, field);
 }
 
+struct status status_quota(const char *reason, const struct status_quota *quota, const char *format,
+                           ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    struct status status = status_make(STATUS_RESOURCE_EXHAUSTED, reason, format, args);
+    va_end(args);
+    status.quota = *quota;
+    return status;
+}
+
 struct status status_at(struct status status, const char *field)
 {
     (void)snprintf(status.field, sizeof(status.field), "%s", field);

@@ -31,6 +31,14 @@ enum status_code {
 /* Whether the call changed anything. */
 enum status_admitted { STATUS_ADMITTED_NO, STATUS_ADMITTED_YES, STATUS_ADMITTED_UNKNOWN };
 
+/* Which bound was met, for google.rpc.QuotaFailure. */
+struct status_quota {
+    const char *metric; /* a literal such as "sandboxes"; NULL: the failure is of another kind */
+    char subject[48];   /* whose bound it is: "project:prj_…" */
+    uint64_t limit;
+    uint64_t used;
+};
+
 struct status {
     enum status_code code;
     enum status_admitted admitted;
@@ -39,6 +47,7 @@ struct status {
     const char *reason;      /* a literal such as "TEMPLATE_NOT_FOUND"; NULL when OK */
     char field[64];          /* the request's field at fault, or empty */
     char message[320];       /* what is wrong and what to do */
+    struct status_quota quota;
 };
 
 #define STATUS_OK_VALUE ((struct status){.code = STATUS_OK})
@@ -55,6 +64,13 @@ struct status status_error(enum status_code code, const char *reason, const char
 /* INVALID_ARGUMENT at a field; reason must be a literal. */
 struct status status_invalid(const char *field, const char *reason, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+/*
+ * RESOURCE_EXHAUSTED at a bound that somebody has set; reason must be a literal. The message says
+ * who can raise it. Not retryable: a rate sets that, and retry_after_ms, itself.
+ */
+struct status status_quota(const char *reason, const struct status_quota *quota, const char *format,
+                           ...) __attribute__((format(printf, 3, 4)));
 
 /* The same status with a field. */
 struct status status_at(struct status status, const char *field);
