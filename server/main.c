@@ -221,6 +221,8 @@ static int open_state(struct node *node, struct err *err)
         r = blob_store_open(below(&node->options, "blobs", path), &service->blobs, err);
     if (r == 0)
         r = backups_new(service->store, node->options.data, &service->backups, err);
+    if (r == 0)
+        service->quotas = quotas_new(service->store);
     if (r == 0 && project_ensure_default(service->store) < 0)
         r = err_set(err, EIO, "the project `%s` cannot be written", PROJECT_DEFAULT);
     return r;
@@ -238,12 +240,14 @@ static int open_domain(struct node *node, struct err *err)
     if (r < 0)
         return r;
     struct commands_options commands = {.store = service->store,
+                                        .quotas = service->quotas,
                                         .loop = node->loop,
                                         .blobs = service->blobs,
                                         .log_directory = below(&node->options, "logs", path)};
 
     service->commands = commands_new(&commands);
     struct sandboxes_options sandboxes = {.store = service->store,
+                                          .quotas = service->quotas,
                                           .loop = node->loop,
                                           .sandboxd = node->sandboxd,
                                           .pool_size = node->options.pool_size,
@@ -267,6 +271,12 @@ static struct status authorize_call(void *context, struct rpc_call *call, bool l
     const struct service *service = context;
     struct status status = authorize(&service->authority, call, local, ret_caller);
 
+    /* An operator's calls are not a project's, and must be able to change its plan. */
+    if (status_is_ok(&status) && !ret_caller->operator) {
+        status = quota_take_call(service->quotas, ret_caller->project_id);
+        if (!status_is_ok(&status) && status.retry_after_ms > 0)
+            rpc_call_set_metadata(call, "x-crownest-remaining-calls", "0");
+    }
     if (!status_is_ok(&status)) {
         service_denied(call, &status);
         return status;
@@ -407,6 +417,7 @@ static void close_node(struct node *node)
     sandboxd_free(node->sandboxd);
     backups_free(service->backups);
     blob_store_close(service->blobs);
+    quotas_free(service->quotas);
     audit_stop(service->audit);
     store_close(service->store);
     audit_free(service->audit);

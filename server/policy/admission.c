@@ -43,6 +43,10 @@ enum need {
 #define NEED_operator_login NEED_STORE
 #define NEED_operator_logout NEED_STORE
 #define NEED_operator_set_password NEED_STORE
+#define NEED_plan_delete NEED_STORE
+#define NEED_plan_get NEED_NOTHING
+#define NEED_plan_list NEED_NOTHING
+#define NEED_plan_put NEED_STORE
 #define NEED_preview_create NEED_STORE
 #define NEED_preview_delete NEED_STORE
 #define NEED_preview_get NEED_NOTHING

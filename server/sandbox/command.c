@@ -221,7 +221,9 @@ struct command *command_new(struct commands *commands, struct sandbox *sandbox,
     return command;
 }
 
-struct status command_admit(struct command *command)
+static const struct quota_amounts one_command = {{[QUOTA_COMMANDS] = 1}};
+
+struct status command_admit(struct command *command, bool taken)
 {
     struct commands *commands = command->owner;
     unsigned running = 0;
@@ -233,6 +235,8 @@ struct status command_admit(struct command *command)
         return status_error(STATUS_RESOURCE_EXHAUSTED, "COMMAND_LIMIT",
                             "the sandbox runs its maximum of %d commands",
                             LIMIT_COMMANDS_PER_SANDBOX);
+    if (!taken)
+        quota_add(commands->options.quotas, command->project_id, &one_command);
     HASH_ADD(by_id, commands->ids, id, strlen(command->id), command);
     HASH_ADD(by_number, commands->numbers, number, sizeof(command->number), command);
     return STATUS_OK_VALUE;
@@ -242,6 +246,7 @@ void command_forget(struct command *command)
 {
     struct commands *commands = command->owner;
 
+    quota_give(commands->options.quotas, command->project_id, &one_command);
     (void)pthread_mutex_lock(&commands->mutex);
     HASH_DELETE(by_id, commands->ids, command);
     HASH_DELETE(by_number, commands->numbers, command);
@@ -348,6 +353,20 @@ static void fill_record(const struct sandbox *sandbox, Crownest__Records__Comman
     record->number = random_number();
 }
 
+/* Of its project's commands, and of its sandbox's. */
+static struct status admit_new(struct command *command)
+{
+    struct quotas *quotas = command->owner->options.quotas;
+    struct status status = quota_take(quotas, command->project_id, &one_command);
+
+    if (!status_is_ok(&status))
+        return status;
+    status = command_admit(command, true);
+    if (!status_is_ok(&status))
+        quota_give(quotas, command->project_id, &one_command);
+    return status;
+}
+
 struct status commands_start(struct commands *commands, struct sandbox *sandbox,
                              Crownest__Records__CommandRecord *record,
                              const struct command_commit *commit, struct arena *arena)
@@ -361,7 +380,7 @@ struct status commands_start(struct commands *commands, struct sandbox *sandbox,
         return status_at(status, "command.sandbox_id");
     struct command *command = command_new(commands, sandbox, record);
 
-    status = command_admit(command);
+    status = admit_new(command);
     if (!status_is_ok(&status)) {
         command_unref(command);
         command_unref(command);

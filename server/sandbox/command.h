@@ -12,6 +12,7 @@
 #include "private/records.pb-c.h"
 #include "server/artifact/blob.h"
 #include "server/log/log.h"
+#include "server/plan/quota.h"
 #include "server/sandbox/loop.h"
 #include "server/sandbox/sandbox.h"
 #include "server/store/store.h"
@@ -24,6 +25,7 @@ struct command;
 struct commands_options {
     struct sandboxes *sandboxes; /* set by commands_reconcile */
     struct store *store;
+    struct quotas *quotas; /* may be NULL */
     struct loop *loop;
     struct blob_store *blobs;
     const char *log_directory;
@@ -58,6 +60,7 @@ struct command_commit {
 /*
  * Starts what the record says (argv, env, cwd, user, terminal, input, collect, timeout), checked;
  * on success it is the command as it was recorded. Its memory lives during the call.
+ * RESOURCE_EXHAUSTED COMMAND_LIMIT, or those of quota_take.
  */
 struct status commands_start(struct commands *commands, struct sandbox *sandbox,
                              Crownest__Records__CommandRecord *record,

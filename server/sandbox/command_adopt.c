@@ -107,7 +107,7 @@ static int adopt(struct commands *commands, struct sandbox *sandbox,
     if (r == -ENOENT)
         r = log_create(commands->log_directory, command->id, &command->log, &err);
     struct status status =
-        r < 0 ? status_unavailable("LOG_FAILED", "%s", err.message) : command_admit(command);
+        r < 0 ? status_unavailable("LOG_FAILED", "%s", err.message) : command_admit(command, false);
 
     if (!status_is_ok(&status)) {
         command_unref(command);

@@ -75,8 +75,11 @@ struct status command_not_running(struct commands *commands, const char *project
 /* One reference for the tables, and one for the loop, which hands it to finish_job. */
 struct command *command_new(struct commands *commands, struct sandbox *sandbox,
                             const Crownest__Records__CommandRecord *record);
-/* Puts it into the tables, unless the sandbox has too many. */
-struct status command_admit(struct command *command);
+/*
+ * Puts it into the tables, and counts it, unless the sandbox has too many. taken: it is counted in
+ * its project already.
+ */
+struct status command_admit(struct command *command, bool taken);
 /* Takes it out of the tables: from here on only the store knows it. */
 void command_forget(struct command *command);
 /* Starts what the record says. On success the loop has it. */

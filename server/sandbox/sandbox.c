@@ -225,7 +225,14 @@ bool sandbox_is_detached(struct sandbox *sandbox)
 
 /* Creating */
 
-static struct status admit(struct sandboxes *sandboxes)
+struct quota_amounts sandbox_amounts(const Crownest__V1__Sandbox *sandbox)
+{
+    return (struct quota_amounts){{[QUOTA_SANDBOXES] = 1,
+                                   [QUOTA_MEMORY] = sandbox->resources->memory_bytes,
+                                   [QUOTA_CPU] = sandbox->resources->cpu_millis}};
+}
+
+static struct status admit_here(struct sandboxes *sandboxes)
 {
     lock_scope(&sandboxes->mutex);
     if (sandboxes->count >= LIMIT_SANDBOXES)
@@ -236,10 +243,32 @@ static struct status admit(struct sandboxes *sandboxes)
     return STATUS_OK_VALUE;
 }
 
-static void unadmit(struct sandboxes *sandboxes)
+static void unadmit_here(struct sandboxes *sandboxes)
 {
     lock_scope(&sandboxes->mutex);
     sandboxes->count--;
+}
+
+/* Both of this host and of the project. */
+static struct status admit(struct sandboxes *sandboxes, const Crownest__V1__Sandbox *sandbox)
+{
+    struct quota_amounts amounts = sandbox_amounts(sandbox);
+    struct status status = admit_here(sandboxes);
+
+    if (!status_is_ok(&status))
+        return status;
+    status = quota_take(sandboxes->quotas, sandbox->project_id, &amounts);
+    if (!status_is_ok(&status))
+        unadmit_here(sandboxes);
+    return status;
+}
+
+static void unadmit(struct sandboxes *sandboxes, const Crownest__V1__Sandbox *sandbox)
+{
+    struct quota_amounts amounts = sandbox_amounts(sandbox);
+
+    quota_give(sandboxes->quotas, sandbox->project_id, &amounts);
+    unadmit_here(sandboxes);
 }
 
 static void nest_exited(void *arg, const struct nest_reply *reply)
@@ -430,7 +459,7 @@ struct status sandboxes_create(struct sandboxes *sandboxes, const uint8_t templa
                                const struct sandbox_commit *commit,
                                Crownest__Records__SandboxRecord *record)
 {
-    struct status status = admit(sandboxes);
+    struct status status = admit(sandboxes, record->sandbox);
     struct jail jail;
     uint64_t due = clock_monotonic_ms() + ttl_ms;
 
@@ -440,7 +469,7 @@ struct status sandboxes_create(struct sandboxes *sandboxes, const uint8_t templa
     record->sandbox->created_by = arena_strdup(arena, commit->by->id);
     status = take_jail(sandboxes, template_hash, commit, arena, record, &jail);
     if (!status_is_ok(&status)) {
-        unadmit(sandboxes);
+        unadmit(sandboxes, record->sandbox);
         return status;
     }
     FAILPOINT("sandbox.create.built");
@@ -475,6 +504,7 @@ struct sandboxes *sandboxes_new(const struct sandboxes_options *options)
     if (!sandboxes)
         abort();
     sandboxes->store = options->store;
+    sandboxes->quotas = options->quotas;
     sandboxes->loop = options->loop;
     sandboxes->sandboxd = options->sandboxd;
     sandboxes->hooks = options->hooks;

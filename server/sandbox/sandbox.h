@@ -13,6 +13,7 @@
 
 #include "private/records.pb-c.h"
 #include "server/audit/audit.h"
+#include "server/plan/quota.h"
 #include "server/sandbox/jail_pool.h"
 #include "server/sandbox/loop.h"
 #include "server/sandbox/nest.h"
@@ -41,6 +42,7 @@ struct sandbox_hooks {
 
 struct sandboxes_options {
     struct store *store;
+    struct quotas *quotas; /* may be NULL */
     struct loop *loop;
     struct sandboxd *sandboxd;
     unsigned pool_size; /* jails kept ready; see jail_pool.h */
@@ -74,7 +76,8 @@ void sandboxes_greet(struct sandboxes *sandboxes);
 
 /*
  * record: the sandbox as it was asked for (project, template and digest, resources, labels, env),
- * in the arena; ids, state and times are filled in. On success it is RUNNING.
+ * in the arena; ids, state and times are filled in. On success it is RUNNING. RESOURCE_EXHAUSTED
+ * SANDBOX_LIMIT, or those of quota_take.
  */
 struct status sandboxes_create(struct sandboxes *sandboxes, const uint8_t template_hash[32],
                                uint64_t ttl_ms, uint64_t lease_ms, struct arena *arena,

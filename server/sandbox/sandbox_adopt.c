@@ -71,6 +71,9 @@ static int adopt(struct sandboxes *sandboxes, const Crownest__Records__SandboxRe
     sandbox->paused = frozen;
     sandbox->detached = frozen;
     sandboxes->count++;
+    struct quota_amounts amounts = sandbox_amounts(record->sandbox);
+
+    quota_add(sandboxes->quotas, sandbox->project_id, &amounts);
     sandbox_start(sandbox, clock_monotonic_ms() + left_ms(record->sandbox));
     if (sandbox->lease_ms > 0)
         sandbox_lease(sandbox,

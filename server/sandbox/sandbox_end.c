@@ -189,6 +189,9 @@ static struct status end_claimed(struct sandbox *sandbox, const struct sandbox_e
     (void)pthread_mutex_unlock(&sandboxes->mutex);
     if (!ended)
         return status;
+    struct quota_amounts amounts = sandbox_amounts(sandbox->record->sandbox);
+
+    quota_give(sandboxes->quotas, sandbox->project_id, &amounts);
     end_children(sandboxes, sandbox);
     sandbox_unref(sandbox); /* the table's */
     return STATUS_OK_VALUE;

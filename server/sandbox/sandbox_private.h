@@ -43,6 +43,7 @@ struct sandbox {
 
 struct sandboxes {
     struct store *store;
+    struct quotas *quotas;
     struct loop *loop;
     struct sandboxd *sandboxd;
     struct jail_pool *jails;
@@ -86,6 +87,9 @@ struct sandbox *sandbox_new(struct sandboxes *owner, const int fds[SD_FD_COUNT],
 void sandbox_start(struct sandbox *sandbox, uint64_t due_ms);
 /* From now on it ends unless the lease is renewed within ms. */
 void sandbox_lease(struct sandbox *sandbox, uint64_t ms);
+
+/* What it counts for in its project. */
+struct quota_amounts sandbox_amounts(const Crownest__V1__Sandbox *sandbox);
 
 /* sandbox_end.c */
 

@@ -1,6 +1,7 @@
 #include <errno.h>
 
 #include "server/artifact/collect.h"
+#include "server/service/allowance.h"
 #include "server/service/fd_stream.h"
 #include "server/service/page.h"
 #include "server/service/service.h"
@@ -68,6 +69,8 @@ struct status service_artifact_collect(struct rpc_call *call,
     if (answer.kept)
         status = answer_again(&answer, rpc_call_arena(call), response);
     else
+        status = allowance_artifacts(call);
+    if (status_is_ok(&status) && !answer.kept)
         status = sandboxes_running(service->sandboxes, rpc_call_caller(call)->project_id,
                                    request->sandbox_id, &sandbox);
     if (sandbox)

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "server/log/log.h"
+#include "server/service/allowance.h"
 #include "server/service/check.h"
 #include "server/service/page.h"
 #include "server/service/service.h"
@@ -269,7 +270,9 @@ static struct status start(struct rpc_call *call, const char *request_id,
         return status;
     const char *id = answer.kept ? answer.kept->resource_id : NULL;
 
-    if (!id) {
+    if (!id && record->n_collect > 0)
+        status = status_at(allowance_artifacts(call), "command.collect");
+    if (!id && status_is_ok(&status)) {
         status = sandboxes_running(service->sandboxes, rpc_call_caller(call)->project_id,
                                    asked->sandbox_id, &sandbox);
         if (status_is_ok(&status))
@@ -281,6 +284,7 @@ static struct status start(struct rpc_call *call, const char *request_id,
         id = record->command->command_id;
     }
     answer_end(&answer);
+    allowance_tell(call, QUOTA_COMMANDS);
     if (status_is_ok(&status))
         (void)snprintf(ret_id, ID_SIZE, "%s", id);
     return status;

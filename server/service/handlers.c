@@ -16,7 +16,8 @@ struct audit_actor service_actor(const struct rpc_call *call)
 
 static struct status answer(struct rpc_call *call, struct status status)
 {
-    if (status.code == STATUS_RESOURCE_EXHAUSTED || status.code == STATUS_PERMISSION_DENIED)
+    if (status.code == STATUS_RESOURCE_EXHAUSTED || status.code == STATUS_PERMISSION_DENIED ||
+        status.quota.metric)
         service_denied(call, &status);
     return status;
 }

@@ -2,8 +2,10 @@
 #include <string.h>
 
 #include "server/policy/key.h"
+#include "server/policy/key_quota.h"
 #include "server/policy/project.h"
 #include "server/policy/scope.h"
+#include "server/service/allowance.h"
 #include "server/service/page.h"
 #include "server/service/service.h"
 #include "server/util/cleanup.h"
@@ -70,6 +72,20 @@ static struct status fill_key(struct rpc_call *call, const Crownest__V1__CreateK
     return status;
 }
 
+/* A key that is tied to no project is no project's. */
+static struct status admit(struct rpc_call *call, const char *project_id)
+{
+    struct service *service = service_of(call);
+    uint64_t left;
+
+    if (project_id[0] == '\0')
+        return STATUS_OK_VALUE;
+    struct status status = key_quota_check(service->store, service->quotas, project_id, &left);
+
+    allowance_tell_number(call, "x-crownest-remaining-keys", left);
+    return status;
+}
+
 static struct status mint(struct rpc_call *call, const struct answer *answer,
                           Crownest__V1__Key **key, char ret_secret[SECRET_SIZE])
 {
@@ -81,7 +97,7 @@ static struct status mint(struct rpc_call *call, const struct answer *answer,
 
     if (answer->kept) {
         status = key_renew(store, batch, answer->kept->resource_id, arena, key, ret_secret);
-    } else {
+    } else if (status = admit(call, (*key)->project_id), status_is_ok(&status)) {
         key_create(batch, *key, arena, ret_secret);
         answer_keep_id(answer, batch, (*key)->key_id);
     }

@@ -1,3 +1,4 @@
+#include "server/service/allowance.h"
 #include "server/service/page.h"
 #include "server/service/service.h"
 
@@ -15,9 +16,11 @@ static struct status open_port(struct rpc_call *call, const struct answer *answe
     if (answer->kept)
         return preview_renew(previews, project_id, answer->kept->resource_id, batch, arena,
                              ret_preview, ret_token);
-    struct status status =
-        sandboxes_running(service_of(call)->sandboxes, project_id, request->sandbox_id, &sandbox);
+    struct status status = allowance_previews(call);
 
+    if (status_is_ok(&status))
+        status = sandboxes_running(service_of(call)->sandboxes, project_id, request->sandbox_id,
+                                   &sandbox);
     if (!status_is_ok(&status))
         return status;
     status = preview_create(previews, sandbox, request->port, batch, arena, ret_preview, ret_token);

@@ -6,8 +6,7 @@
 #include "server/service/service.h"
 #include "server/util/cleanup.h"
 
-/* Between the look at what is there and the write nobody else makes or changes a project. */
-static pthread_mutex_t changing = PTHREAD_MUTEX_INITIALIZER;
+pthread_mutex_t service_projects_changing = PTHREAD_MUTEX_INITIALIZER;
 
 /* Commits the change with its answer, unless it is refused. */
 static struct status end_change(const struct rpc_call *call, const struct answer *answer,
@@ -34,10 +33,14 @@ static struct status create(struct rpc_call *call, const struct answer *answer,
                             const Crownest__V1__CreateProjectRequest *request,
                             Crownest__V1__CreateProjectResponse *response)
 {
-    lock_scope(&changing);
+    lock_scope(&service_projects_changing);
     struct service *service = service_of(call);
     struct store_batch *batch = store_batch_new();
-    struct status status = project_create(service->store, request->name, request->log_retention,
+    struct project_change change = {.plan = request->plan,
+                                    .log_retention = request->log_retention,
+                                    .artifact_retention = request->artifact_retention,
+                                    .tombstone_retention = request->tombstone_retention};
+    struct status status = project_create(service->store, request->name, &change,
                                           rpc_call_arena(call), batch, &response->project);
 
     return end_change(call, answer, batch, &status, &response->base, "project.create",
@@ -66,14 +69,20 @@ static struct status update(struct rpc_call *call, const struct answer *answer,
                             const Crownest__V1__UpdateProjectRequest *request,
                             Crownest__V1__UpdateProjectResponse *response)
 {
-    lock_scope(&changing);
+    lock_scope(&service_projects_changing);
     struct service *service = service_of(call);
     struct store_batch *batch = store_batch_new();
-    struct status status = project_update(service->store, request->project, request->log_retention,
+    struct project_change change = {.plan = request->plan,
+                                    .log_retention = request->log_retention,
+                                    .artifact_retention = request->artifact_retention,
+                                    .tombstone_retention = request->tombstone_retention};
+    struct status status = project_update(service->store, request->project, &change,
                                           rpc_call_arena(call), batch, &response->project);
 
-    return end_change(call, answer, batch, &status, &response->base, "project.update",
-                      response->project);
+    status = end_change(call, answer, batch, &status, &response->base, "project.update",
+                        response->project);
+    quotas_renew(service->quotas);
+    return status;
 }
 
 struct status service_project_update(struct rpc_call *call,

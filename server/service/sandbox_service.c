@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "server/sandbox/template.h"
+#include "server/service/allowance.h"
 #include "server/service/check.h"
 #include "server/service/page.h"
 #include "server/service/service.h"
@@ -19,18 +20,34 @@ struct bound {
     uint64_t fallback;
     uint64_t min;
     uint64_t max;
+    uint64_t plan_max; /* 0: none */
+    const char *metric;
 };
 
 enum { DISK_BYTES = 3 }; /* its place among the bounds */
 
 static struct status fill_bound(const struct bound *bound, uint64_t *ret_value)
 {
-    *ret_value = bound->value ? bound->value : bound->fallback;
+    uint64_t fallback = bound->fallback;
+
+    if (bound->plan_max > 0 && bound->plan_max < fallback)
+        fallback = bound->plan_max;
+    *ret_value = bound->value ? bound->value : fallback;
     if (*ret_value < bound->min || *ret_value > bound->max)
         return status_invalid(bound->field, "RESOURCE_OUT_OF_RANGE", "%s is from %llu to %llu",
                               bound->field, (unsigned long long)bound->min,
                               (unsigned long long)bound->max);
     return STATUS_OK_VALUE;
+}
+
+static struct status check_plan(const char *project_id, const struct plan *plan,
+                                const struct bound *bound)
+{
+    if (bound->plan_max == 0 || bound->value <= bound->plan_max)
+        return STATUS_OK_VALUE;
+    return status_at(
+        quota_refusal(project_id, plan, "QUOTA_SANDBOX_SIZE", bound->metric, bound->plan_max, 0),
+        bound->field);
 }
 
 static uint64_t default_inodes(uint64_t disk_bytes)
@@ -40,8 +57,8 @@ static uint64_t default_inodes(uint64_t disk_bytes)
     return inodes < 256 ? 256 : inodes > MIB ? MIB : inodes;
 }
 
-static struct status fill_resources(const Crownest__V1__Resources *asked, struct arena *arena,
-                                    Crownest__V1__Resources **ret_resources)
+static struct status fill_resources(const Crownest__V1__Resources *asked, const struct plan *plan,
+                                    struct arena *arena, Crownest__V1__Sandbox *sandbox)
 {
     static const Crownest__V1__Resources none = CROWNEST__V1__RESOURCES__INIT;
     Crownest__V1__Resources *resources = arena_alloc(arena, sizeof(*resources));
@@ -50,14 +67,18 @@ static struct status fill_resources(const Crownest__V1__Resources *asked, struct
     if (!asked)
         asked = &none;
     const struct bound bounds[] = {
-        {"resources.memory_bytes", asked->memory_bytes, 512 * MIB, 32 * MIB, 16 * GIB},
-        {"resources.cpu_millis", asked->cpu_millis, 1000, 50, 64000},
-        {"resources.max_processes", asked->max_processes, 512, 8, 32768},
-        {"resources.disk_bytes", asked->disk_bytes, GIB, MIB, 64 * GIB},
-        {"resources.disk_inodes", asked->disk_inodes, 0, 256, 16 * MIB},
-        {"resources.io_bytes_per_sec", asked->io_bytes_per_sec, 256 * MIB, MIB, 64 * GIB},
-        {"resources.max_open_files", asked->max_open_files, 4096, 64, 65536},
-        {"resources.max_ptys", asked->max_ptys, 64, 1, 256},
+        {"resources.memory_bytes", asked->memory_bytes, 512 * MIB, LIMIT_MEMORY_MIN,
+         LIMIT_MEMORY_MAX, plan->max_memory_bytes, "memory_bytes of a sandbox"},
+        {"resources.cpu_millis", asked->cpu_millis, 1000, LIMIT_CPU_MILLIS_MIN,
+         LIMIT_CPU_MILLIS_MAX, plan->max_cpu_millis, "cpu_millis of a sandbox"},
+        {"resources.max_processes", asked->max_processes, 512, LIMIT_PROCESSES_MIN,
+         LIMIT_PROCESSES_MAX, plan->max_processes, "processes of a sandbox"},
+        {"resources.disk_bytes", asked->disk_bytes, GIB, LIMIT_DISK_MIN, LIMIT_DISK_MAX,
+         plan->max_disk_bytes, "disk_bytes of a sandbox"},
+        {"resources.disk_inodes", asked->disk_inodes, 0, 256, 16 * MIB, 0, NULL},
+        {"resources.io_bytes_per_sec", asked->io_bytes_per_sec, 256 * MIB, MIB, 64 * GIB, 0, NULL},
+        {"resources.max_open_files", asked->max_open_files, 4096, 64, 65536, 0, NULL},
+        {"resources.max_ptys", asked->max_ptys, 64, 1, 256, 0, NULL},
     };
     uint64_t values[sizeof(bounds) / sizeof(*bounds)];
     struct status status = STATUS_OK_VALUE;
@@ -69,6 +90,8 @@ static struct status fill_resources(const Crownest__V1__Resources *asked, struct
         if (bound.value == 0 && bound.fallback == 0)
             bound.fallback = default_inodes(values[DISK_BYTES]);
         status = fill_bound(&bound, &values[i]);
+        if (status_is_ok(&status))
+            status = check_plan(sandbox->project_id, plan, &bound);
     }
     if (!status_is_ok(&status))
         return status;
@@ -83,7 +106,7 @@ static struct status fill_resources(const Crownest__V1__Resources *asked, struct
         .max_open_files = (uint32_t)values[6],
         .max_ptys = (uint32_t)values[7],
     };
-    *ret_resources = resources;
+    sandbox->resources = resources;
     return status;
 }
 
@@ -217,12 +240,14 @@ static struct status check_create(struct rpc_call *call,
                                   const Crownest__V1__CreateSandboxRequest *request,
                                   struct creation *creation)
 {
+    static const struct plan unbounded;
     struct arena *arena = rpc_call_arena(call);
     Crownest__V1__Sandbox *sandbox = &creation->sandbox;
 
     crownest__records__sandbox_record__init(&creation->record);
     crownest__v1__sandbox__init(sandbox);
     creation->record.sandbox = sandbox;
+    sandbox->project_id = arena_strdup(arena, rpc_call_caller(call)->project_id);
     creation->ttl_ms = LIMIT_TTL_DEFAULT_S * 1000;
     struct status status = check_ttl(request->ttl, &creation->ttl_ms);
 
@@ -231,17 +256,38 @@ static struct status check_create(struct rpc_call *call,
     if (status_is_ok(&status))
         status = find_template(service_of(call), request->template_, &creation->template);
     if (status_is_ok(&status))
-        status = fill_resources(request->resources, arena, &sandbox->resources);
+        status = fill_resources(request->resources, &unbounded, arena, sandbox);
     if (status_is_ok(&status))
         status = copy_labels(request->labels, request->n_labels, arena, &sandbox->labels);
     sandbox->n_labels = request->n_labels;
     if (status_is_ok(&status))
         status = copy_env(request, arena, &creation->record);
     sandbox->parent_sandbox_id = request->parent_sandbox_id;
-    sandbox->project_id = arena_strdup(arena, rpc_call_caller(call)->project_id);
     sandbox->template_ = arena_strdup(arena, request->template_[0] ? request->template_ : "base");
     sandbox->template_digest = arena_strdup(arena, creation->template.digest);
     return status;
+}
+
+/* Not before it is known that nothing was created yet: a retry is answered under any plan. */
+static struct status fit_plan(struct rpc_call *call,
+                              const Crownest__V1__CreateSandboxRequest *request,
+                              struct creation *creation)
+{
+    struct plan plan;
+    struct status status =
+        quota_plan(service_of(call)->quotas, rpc_call_caller(call)->project_id, &plan);
+
+    if (status_is_ok(&status))
+        status =
+            fill_resources(request->resources, &plan, rpc_call_arena(call), &creation->sandbox);
+    if (status_is_ok(&status))
+        status = allowance_ttl(call, &plan, request->ttl != NULL, &creation->ttl_ms);
+    return status;
+}
+
+static bool is_quota(const struct status *status)
+{
+    return status->quota.metric != NULL;
 }
 
 static void keep_created(void *arg, struct store_batch *batch, const Crownest__V1__Sandbox *sandbox)
@@ -250,6 +296,31 @@ static void keep_created(void *arg, struct store_batch *batch, const Crownest__V
 
     response.sandbox = (Crownest__V1__Sandbox *)(uintptr_t)sandbox;
     answer_keep(arg, batch, &response.base);
+}
+
+/* An attempt counts unless the plan refuses it for another reason than the rate. */
+static struct status create_counted(struct rpc_call *call, const struct sandbox_commit *commit,
+                                    struct creation *creation)
+{
+    struct service *service = service_of(call);
+    const char *project_id = rpc_call_caller(call)->project_id;
+    struct status status = quota_take_create(service->quotas, project_id);
+
+    if (!status_is_ok(&status))
+        return status;
+    status = sandboxes_create(service->sandboxes, creation->template.hash, creation->ttl_ms,
+                              creation->lease_ms, rpc_call_arena(call), commit, &creation->record);
+    if (is_quota(&status))
+        quota_give_create(service->quotas, project_id);
+    return status;
+}
+
+static void tell_what_is_left(struct rpc_call *call)
+{
+    allowance_tell(call, QUOTA_SANDBOXES);
+    allowance_tell_creates(call);
+    allowance_tell(call, QUOTA_MEMORY);
+    allowance_tell(call, QUOTA_CPU);
 }
 
 struct status service_sandbox_create(struct rpc_call *call,
@@ -272,12 +343,13 @@ struct status service_sandbox_create(struct rpc_call *call,
     } else {
         status = check_parent(call, request->parent_sandbox_id);
         if (status_is_ok(&status))
-            status = sandboxes_create(service->sandboxes, creation->template.hash, creation->ttl_ms,
-                                      creation->lease_ms, rpc_call_arena(call), &commit,
-                                      &creation->record);
+            status = fit_plan(call, request, creation);
+        if (status_is_ok(&status))
+            status = create_counted(call, &commit, creation);
         response->sandbox = &creation->sandbox;
     }
     answer_end(&answer);
+    tell_what_is_left(call);
     return status;
 }
 
@@ -337,6 +409,25 @@ static void keep_updated(void *arg, struct store_batch *batch, const Crownest__V
     answer_keep(arg, batch, &response.base);
 }
 
+/* A moved TTL is bounded by when the sandbox was created, or it would live for ever. */
+static struct status check_more_ttl(struct rpc_call *call, const char *sandbox_id, uint64_t ttl_ms)
+{
+    Crownest__V1__Sandbox *sandbox;
+    uint64_t now_ms = clock_wall_ms();
+
+    if (ttl_ms == 0)
+        return STATUS_OK_VALUE;
+    struct status status =
+        sandboxes_get(service_of(call)->sandboxes, rpc_call_caller(call)->project_id, sandbox_id,
+                      rpc_call_arena(call), &sandbox);
+
+    if (!status_is_ok(&status))
+        return status;
+    uint64_t create_ms = prototime_ms(sandbox->create_time);
+
+    return allowance_more_ttl(call, now_ms > create_ms ? now_ms - create_ms : 0, ttl_ms);
+}
+
 struct status service_sandbox_update(struct rpc_call *call,
                                      const Crownest__V1__UpdateSandboxRequest *request,
                                      Crownest__V1__UpdateSandboxResponse *response)
@@ -362,6 +453,8 @@ struct status service_sandbox_update(struct rpc_call *call,
     if (answer.kept)
         status = answer_again(&answer, rpc_call_arena(call), response);
     else
+        status = check_more_ttl(call, request->sandbox_id, update.ttl_ms);
+    if (status_is_ok(&status) && !answer.kept)
         status = sandboxes_update(service->sandboxes, rpc_call_caller(call)->project_id,
                                   request->sandbox_id, &update, &commit, rpc_call_arena(call),
                                   &response->sandbox);

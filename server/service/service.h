@@ -8,6 +8,7 @@
 #include "server/audit/audit.h"
 #include "server/backup/backup.h"
 #include "server/policy/admission.h"
+#include "server/plan/quota.h"
 #include "server/policy/answer.h"
 #include "server/policy/authorize.h"
 #include "server/rpc/rpc.h"
@@ -20,6 +21,7 @@ struct service {
     struct store *store;
     struct authority authority;
     struct audit *audit;
+    struct quotas *quotas;
     struct admission admission; /* whether store, and the disk, take something new */
     struct sandboxes *sandboxes;
     struct commands *commands;
@@ -29,6 +31,11 @@ struct service {
     struct previews previews;
     const char *template_directory;
 };
+
+/*
+ * Between the look at what is there and the write nobody else makes or changes a project, or a plan.
+ */
+extern pthread_mutex_t service_projects_changing;
 
 /* The handler of every method of the contract, for rpc_server_options; context is a struct service.
  */

@@ -7,6 +7,7 @@
  *   ku/<key>                        when it was last used: milliseconds since 1970, decimal
  *   o/<name>                        OperatorRecord
  *   os/<hash in hex>                SessionRecord         on/<name>/<session>  → hash in hex
+ *   pl/<plan>                       Plan
  *   s/<project>/<sandbox>           SandboxRecord         live/<sandbox>       → project id
  *   c/<project>/<command>           CommandRecord         run/<command>        → project id
  *   cs/<project>/<sandbox>/<command>  (index)

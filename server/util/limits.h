@@ -37,9 +37,7 @@
 #define LIMIT_LABELS 32
 #define LIMIT_TTL_S 86400 /* a sandbox's life */
 #define LIMIT_TTL_DEFAULT_S 300
-#define LIMIT_TIMEOUT_S 86400           /* a command's timeout */
-#define LIMIT_LOG_RETENTION_S 315360000 /* how long an ended command's log is kept */
-#define LIMIT_LOG_RETENTION_DEFAULT_S 2592000
+#define LIMIT_TIMEOUT_S 86400 /* a command's timeout */
 #define LIMIT_OPERATORS 1000
 #define LIMIT_SESSIONS_PER_OPERATOR 32 /* one more ends the oldest */
 #define LIMIT_SESSION_S 604800         /* a session of an operator */
@@ -59,3 +57,19 @@
 #define LIMIT_SANDBOXD_WAIT_MS 20000     /* for an answer of sandboxd */
 #define LIMIT_NEST_WAIT_MS 10000         /* for an answer of nest-init */
 #define LIMIT_FILE_WAIT_MS 120000        /* for a whole file to be written */
+
+/* Of one sandbox. */
+#define LIMIT_MEMORY_MIN (32ULL << 20)
+#define LIMIT_MEMORY_MAX (16ULL << 30)
+#define LIMIT_CPU_MILLIS_MIN 50
+#define LIMIT_CPU_MILLIS_MAX 64000
+#define LIMIT_PROCESSES_MIN 8
+#define LIMIT_PROCESSES_MAX 32768
+#define LIMIT_DISK_MIN (1ULL << 20)
+#define LIMIT_DISK_MAX (64ULL << 30)
+
+#define LIMIT_PLANS 200
+#define LIMIT_RETENTION_S 315360000 /* how long logs, artifacts or tombstones are kept */
+#define LIMIT_LOG_RETENTION_DEFAULT_S 2592000
+#define LIMIT_ARTIFACT_RETENTION_DEFAULT_S 2592000
+#define LIMIT_TOMBSTONE_RETENTION_DEFAULT_S 7776000
