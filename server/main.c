@@ -272,7 +272,7 @@ static struct status authorize_call(void *context, struct rpc_call *call, bool l
     struct status status = authorize(&service->authority, call, local, ret_caller);
 
     /* An operator's calls are not a project's, and must be able to change its plan. */
-    if (status_is_ok(&status) && !ret_caller->operator) {
+    if (status_is_ok(&status) && ret_caller->key_id[0]) {
         status = quota_take_call(service->quotas, ret_caller->project_id);
         if (!status_is_ok(&status) && status.retry_after_ms > 0)
             rpc_call_set_metadata(call, "x-crownest-remaining-calls", "0");

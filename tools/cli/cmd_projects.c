@@ -10,7 +10,10 @@
 struct change {
     char request_id[CROWNEST_REQUEST_ID_SIZE];
     char *project;                             /* its name; to change one also its id */
-    Google__Protobuf__Duration *log_retention; /* NULL: not given */
+    const char *plan;                          /* "": not given */
+    Google__Protobuf__Duration *log_retention; /* NULL: not given, as the next two */
+    Google__Protobuf__Duration *artifact_retention;
+    Google__Protobuf__Duration *tombstone_retention;
     bool as_json;
 };
 
@@ -33,7 +36,10 @@ static int call_create(struct crownest_client *client, struct change *change, in
 
     request.request_id = change->request_id;
     request.name = change->project;
+    request.plan = (char *)change->plan;
     request.log_retention = change->log_retention;
+    request.artifact_retention = change->artifact_retention;
+    request.tombstone_retention = change->tombstone_retention;
     int result = crownest_project_create(client, &request, NULL, &response, ret_error);
 
     if (result)
@@ -51,7 +57,10 @@ static int call_update(struct crownest_client *client, struct change *change, in
 
     request.request_id = change->request_id;
     request.project = change->project;
+    request.plan = (char *)change->plan;
     request.log_retention = change->log_retention;
+    request.artifact_retention = change->artifact_retention;
+    request.tombstone_retention = change->tombstone_retention;
     int result = crownest_project_update(client, &request, NULL, &response, ret_error);
 
     if (result)
@@ -61,19 +70,44 @@ static int call_update(struct crownest_client *client, struct change *change, in
     return 0;
 }
 
+/* A retention as a flag. */
+struct retention {
+    uint64_t days; /* UNSET: not given */
+    Google__Protobuf__Duration duration;
+};
+
+static Google__Protobuf__Duration *retention_of(struct retention *retention)
+{
+    if (retention->days == UNSET)
+        return NULL;
+    google__protobuf__duration__init(&retention->duration);
+    retention->duration.seconds = (int64_t)retention->days * DAY_S;
+    return &retention->duration;
+}
+
+#define RETENTION_FLAG(flag, retention, what)                                                      \
+    {                                                                                              \
+        .name = flag, .kind = FLAG_NUMBER, .value = &(retention).days, .operand = "DAYS",          \
+        .help = "how long " what, .max = DAYS_MAX                                                  \
+    }
+
 static int change_run(const struct command *command, int argc, char **argv, call_fn *call)
 {
-    Google__Protobuf__Duration retention = GOOGLE__PROTOBUF__DURATION__INIT;
+    struct retention logs = {.days = UNSET};
+    struct retention artifacts = {.days = UNSET};
+    struct retention tombstones = {.days = UNSET};
     struct connect_flags connect = {0};
-    struct change change = {0};
-    uint64_t days = UNSET;
+    struct change change = {.plan = ""};
     const struct flag flags[] = {
-        {.name = "log-retention",
-         .kind = FLAG_NUMBER,
-         .value = &days,
-         .operand = "DAYS",
-         .help = "how long logs of ended commands are kept (new: 30)",
-         .max = DAYS_MAX},
+        {.name = "plan",
+         .kind = FLAG_TEXT,
+         .value = &change.plan,
+         .operand = "PLAN",
+         .help = "what it may use at most (new: self-hosted, which bounds nothing)"},
+        RETENTION_FLAG("log-retention", logs, "logs of ended commands are kept (new: 30)"),
+        RETENTION_FLAG("artifact-retention", artifacts, "artifacts are kept (new: 30)"),
+        RETENTION_FLAG("tombstone-retention", tombstones,
+                       "records of ended sandboxes are kept (new: 90)"),
         {.name = "json", .kind = FLAG_SWITCH, .value = &change.as_json, .help = "print it as JSON"},
         CONNECT_FLAGS(&connect),
     };
@@ -92,10 +126,9 @@ static int change_run(const struct command *command, int argc, char **argv, call
         return EXIT_FAILED;
     crownest_request_id(change.request_id);
     change.project = argv[first];
-    if (days != UNSET) {
-        retention.seconds = (int64_t)days * DAY_S;
-        change.log_retention = &retention;
-    }
+    change.log_retention = retention_of(&logs);
+    change.artifact_retention = retention_of(&artifacts);
+    change.tombstone_retention = retention_of(&tombstones);
     if (call(client, &change, &code, &error))
         code = connect_failed(command, client, &error);
     crownest_client_free(client);
@@ -116,11 +149,13 @@ static void print_row(const ProtobufCMessage *item)
 {
     const Crownest__V1__Project *project = (const Crownest__V1__Project *)item;
     char name[64];
+    char plan[64];
     char created[TEXT_TIME_SIZE];
 
     text_format(project->name, name, sizeof(name));
+    text_format(project->plan[0] ? project->plan : "self-hosted", plan, sizeof(plan));
     text_time(project->create_time, created);
-    printf("%-30s  %-40s  %s\n", project->project_id, name, created);
+    printf("%-30s  %-40s  %-20s  %s\n", project->project_id, name, created, plan);
 }
 
 static int fetch(struct list *list, const char *page_token, char **ret_next,
@@ -145,7 +180,7 @@ static int list_run(const struct command *command, int argc, char **argv)
     struct list list = {
         .command = command,
         .heading = "PROJECT                         NAME                                      "
-                   "CREATED\n",
+                   "CREATED               PLAN\n",
         .print_row = print_row,
         .fetch = fetch,
     };
