@@ -228,6 +228,15 @@ static int open_state(struct node *node, struct err *err)
     return r;
 }
 
+/* The meter's thread calls. */
+static void on_empty(void *arg, const char *project_id, const char *sandbox_id,
+                     const char *bucket_name, bool pause)
+{
+    const struct node *node = arg;
+
+    sandboxes_out_of_budget(node->service.sandboxes, project_id, sandbox_id, bucket_name, pause);
+}
+
 /* The sandboxes and commands, those of an earlier process taken over. */
 static int open_domain(struct node *node, struct err *err)
 {
@@ -245,11 +254,13 @@ static int open_domain(struct node *node, struct err *err)
                                         .blobs = service->blobs,
                                         .log_directory = below(&node->options, "logs", path)};
 
+    service->meter = meter_new(service->store);
     service->commands = commands_new(&commands);
     struct sandboxes_options sandboxes = {.store = service->store,
                                           .quotas = service->quotas,
                                           .loop = node->loop,
                                           .sandboxd = node->sandboxd,
+                                          .meter = service->meter,
                                           .pool_size = node->options.pool_size,
                                           .hooks = commands_hooks(service->commands)};
 
@@ -259,6 +270,10 @@ static int open_domain(struct node *node, struct err *err)
         r = commands_reconcile(service->commands, service->sandboxes, err);
     FAILPOINT("service.reconciled");
     if (r == 0) {
+        struct meter_hooks budget = {.empty = on_empty, .arg = node};
+
+        if (meter_start(service->meter, &budget) < 0)
+            return err_set(err, EIO, "what was spent of the buckets cannot be read");
         sandboxes_greet(service->sandboxes);
         node->log_sweeper = log_sweeper_new(service->store, path);
     }
@@ -408,11 +423,13 @@ static void close_node(struct node *node)
     key_uses_free(service->authority.uses);
     operators_free(service->authority.operators);
     log_sweeper_free(node->log_sweeper);
+    meter_stop(service->meter);
     /* What the loop calls, and what finishes commands, works on the sandboxes to the end. */
     sandboxes_stop(service->sandboxes, node->options.kill_on_exit);
     loop_stop(node->loop);
     commands_free(service->commands);
     sandboxes_free(service->sandboxes);
+    meter_free(service->meter);
     loop_free(node->loop);
     sandboxd_free(node->sandboxd);
     backups_free(service->backups);

@@ -276,6 +276,15 @@ void collect_some(const struct collect_options *options, struct arena *arena,
     }
 }
 
+uint64_t collect_bytes(const struct collect_result *result)
+{
+    uint64_t bytes = 0;
+
+    for (size_t i = 0; i < result->artifact_count; i++)
+        bytes += result->artifacts[i]->size_bytes;
+    return bytes;
+}
+
 void collect_record(struct store_batch *batch, const struct collect_result *result,
                     const struct audit_actor *by)
 {

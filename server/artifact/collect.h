@@ -46,6 +46,9 @@ struct status collect_all(const struct collect_options *options, struct arena *a
 void collect_some(const struct collect_options *options, struct arena *arena,
                   struct collect_result *ret_result);
 
+/* How many bytes the artifacts have together. */
+uint64_t collect_bytes(const struct collect_result *result);
+
 /* Adds the artifacts' records to a batch. by: who wants them; NULL: the command's declaration. */
 void collect_record(struct store_batch *batch, const struct collect_result *result,
                     const struct audit_actor *by);

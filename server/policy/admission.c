@@ -15,6 +15,11 @@ enum need {
 #define NEED_audit_get_key NEED_NOTHING
 #define NEED_audit_list NEED_NOTHING
 #define NEED_audit_watch NEED_NOTHING
+#define NEED_bucket_create NEED_STORE
+#define NEED_bucket_delete NEED_STORE
+#define NEED_bucket_get NEED_NOTHING
+#define NEED_bucket_list NEED_NOTHING
+#define NEED_bucket_update NEED_STORE
 #define NEED_command_cancel NEED_NOTHING
 #define NEED_command_get NEED_NOTHING
 #define NEED_command_list NEED_NOTHING
@@ -65,6 +70,10 @@ enum need {
 #define NEED_sandbox_update NEED_STORE
 #define NEED_template_get NEED_NOTHING
 #define NEED_template_list NEED_NOTHING
+#define NEED_usage_get NEED_NOTHING
+#define NEED_usage_get_pricing NEED_NOTHING
+#define NEED_usage_get_receipt NEED_NOTHING
+#define NEED_usage_verify NEED_NOTHING
 
 #define ENTRY(id, name, request_type, response_type) [id] = NEED_##name,
 

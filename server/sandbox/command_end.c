@@ -91,6 +91,14 @@ static void collect_declared(struct command *command, Crownest__Records__Command
     record->n_collect_failures = result->failure_count;
 }
 
+static void count_bytes(const struct command *command, const Crownest__V1__Command *record,
+                        const struct collect_result *collected)
+{
+    struct meter_bytes bytes = {.log = record->log_bytes, .artifact = collect_bytes(collected)};
+
+    sandbox_count(command->sandbox, bytes);
+}
+
 /*
  * The record's end, in one batch with the artifacts. Whoever wants it changed comes too late.
  * Whether that was all: no when the store could not do it now.
@@ -117,6 +125,8 @@ static bool record_end(struct command *command, struct arena *arena)
     collect_declared(command, record, arena, &collected);
     FAILPOINT("command.end.collected");
     command->recorded = command_record_exit(store, record, &collected) == 0;
+    if (command->recorded)
+        count_bytes(command, record->command, &collected);
     return command->recorded;
 }
 

@@ -217,6 +217,12 @@ void sandbox_let_go(struct sandbox *sandbox)
     (void)pthread_cond_broadcast(&sandbox->owner->changed);
 }
 
+void sandbox_count(struct sandbox *sandbox, struct meter_bytes bytes)
+{
+    lock_scope(&sandbox->owner->mutex);
+    meter_count(sandbox->metered, bytes);
+}
+
 bool sandbox_is_detached(struct sandbox *sandbox)
 {
     lock_scope(&sandbox->owner->mutex);
@@ -323,6 +329,7 @@ struct sandbox *sandbox_new(struct sandboxes *owner, const int fds[SD_FD_COUNT],
     sandbox->lease.fire = sandbox_lease_fire;
     sandbox->end_job.run = sandbox_end_run;
     sandbox->end_job.tenant = sandbox->project_id;
+    sandbox->pause_job.run = sandbox_budget_run;
     sandbox->expire_ms = prototime_ms(record->sandbox->expire_time);
     if (record->sandbox->lease)
         (void)protoduration_ms(record->sandbox->lease, LIMIT_TTL_S * 1000ULL, &sandbox->lease_ms);
@@ -460,6 +467,7 @@ struct status sandboxes_create(struct sandboxes *sandboxes, const uint8_t templa
                                Crownest__Records__SandboxRecord *record)
 {
     struct status status = admit(sandboxes, record->sandbox);
+    struct metered *metered = NULL;
     struct jail jail;
     uint64_t due = clock_monotonic_ms() + ttl_ms;
 
@@ -467,8 +475,11 @@ struct status sandboxes_create(struct sandboxes *sandboxes, const uint8_t templa
         return status;
     fill_record(record, ttl_ms, lease_ms, arena);
     record->sandbox->created_by = arena_strdup(arena, commit->by->id);
-    status = take_jail(sandboxes, template_hash, commit, arena, record, &jail);
+    status = meter_admit(sandboxes->meter, record, &metered);
+    if (status_is_ok(&status))
+        status = take_jail(sandboxes, template_hash, commit, arena, record, &jail);
     if (!status_is_ok(&status)) {
+        meter_forget(metered);
         unadmit(sandboxes, record->sandbox);
         return status;
     }
@@ -477,9 +488,12 @@ struct status sandboxes_create(struct sandboxes *sandboxes, const uint8_t templa
 
     nest_hello(sandbox->nest);
     record->sandbox->state = CROWNEST__V1__SANDBOX_STATE__SANDBOX_STATE_RUNNING;
-    record->sandbox->start_time = prototime_from_us(arena, clock_wall_us());
+    sandbox->metered = metered;
+    meter_begin(sandboxes->meter, record->meter, due, arena);
+    record->sandbox->start_time = prototime_from_us(arena, record->meter->anchor_wall_us);
     if (write_living(sandboxes, record, commit, AUDIT_OK) < 0)
         status = record_write_failed(sandboxes->store);
+    meter_note(metered, record->meter);
     FAILPOINT("sandbox.create.recorded");
     (void)sandbox_ref(sandbox);
     sandbox_start(sandbox, due);
@@ -507,6 +521,7 @@ struct sandboxes *sandboxes_new(const struct sandboxes_options *options)
     sandboxes->quotas = options->quotas;
     sandboxes->loop = options->loop;
     sandboxes->sandboxd = options->sandboxd;
+    sandboxes->meter = options->meter;
     sandboxes->hooks = options->hooks;
     sandboxes->jails = jail_pool_new(options->sandboxd, options->pool_size);
     (void)pthread_mutex_init(&sandboxes->mutex, NULL);

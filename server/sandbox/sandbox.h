@@ -13,6 +13,7 @@
 
 #include "private/records.pb-c.h"
 #include "server/audit/audit.h"
+#include "server/meter/meter.h"
 #include "server/plan/quota.h"
 #include "server/sandbox/jail_pool.h"
 #include "server/sandbox/loop.h"
@@ -45,6 +46,7 @@ struct sandboxes_options {
     struct quotas *quotas; /* may be NULL */
     struct loop *loop;
     struct sandboxd *sandboxd;
+    struct meter *meter;
     unsigned pool_size; /* jails kept ready; see jail_pool.h */
     struct sandbox_hooks hooks;
 };
@@ -75,9 +77,9 @@ int sandboxes_reconcile(struct sandboxes *sandboxes, struct err *err);
 void sandboxes_greet(struct sandboxes *sandboxes);
 
 /*
- * record: the sandbox as it was asked for (project, template and digest, resources, labels, env),
- * in the arena; ids, state and times are filled in. On success it is RUNNING. RESOURCE_EXHAUSTED
- * SANDBOX_LIMIT, or those of quota_take.
+ * record: the sandbox as it was asked for (project, template and digest, resources, labels, env,
+ * meter_part), in the arena; ids, state and times are filled in. On success it is RUNNING.
+ * RESOURCE_EXHAUSTED SANDBOX_LIMIT, or those of quota_take and meter_admit.
  */
 struct status sandboxes_create(struct sandboxes *sandboxes, const uint8_t template_hash[32],
                                uint64_t ttl_ms, uint64_t lease_ms, struct arena *arena,
@@ -125,6 +127,13 @@ struct status sandboxes_resume(struct sandboxes *sandboxes, const char *project_
                                const char *sandbox_id, const struct audit_actor *by,
                                struct arena *arena, Crownest__V1__Sandbox **ret_sandbox);
 
+/*
+ * A bucket that pays for it is empty: has it paused, or ended with END_CAUSE_BUDGET, and does not
+ * wait for that. Nothing happens to one that ends already.
+ */
+void sandboxes_out_of_budget(struct sandboxes *sandboxes, const char *project_id,
+                             const char *sandbox_id, const char *bucket_name, bool pause);
+
 /* Renews the lease; ret_expire_ms is on the wall clock. FAILED_PRECONDITION NO_LEASE. */
 struct status sandboxes_heartbeat(struct sandboxes *sandboxes, const char *project_id,
                                   const char *sandbox_id, uint64_t *ret_expire_ms);
@@ -148,6 +157,8 @@ const char *sandbox_id(const struct sandbox *sandbox);
 const char *sandbox_project(const struct sandbox *sandbox);
 struct nest *sandbox_nest(struct sandbox *sandbox);
 bool sandbox_is_paused(struct sandbox *sandbox);
+/* Bytes of it that were recorded, for its receipt. Nothing when it has ended. */
+void sandbox_count(struct sandbox *sandbox, struct meter_bytes bytes);
 /*
  * Keeps it from being paused until sandbox_let_go: what is asked of it meanwhile is answered, and
  * not found by it when it is resumed. FAILED_PRECONDITION SANDBOX_PAUSED when it is.

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/meter/timeline.h"
 #include "server/store/record.h"
 #include "server/util/clock.h"
 #include "server/util/failpoint.h"
@@ -70,6 +71,7 @@ static int adopt(struct sandboxes *sandboxes, const Crownest__Records__SandboxRe
     (void)sandbox_ran_out_of_memory(sandbox);
     sandbox->paused = frozen;
     sandbox->detached = frozen;
+    sandbox->metered = meter_adopt(sandboxes->meter, record);
     sandboxes->count++;
     struct quota_amounts amounts = sandbox_amounts(record->sandbox);
 
@@ -88,12 +90,14 @@ static int bury(struct sandboxes *sandboxes, Crownest__Records__SandboxRecord *r
     const char *detail = "nothing was left of it when the service started";
     struct sd_reply usage = {0};
 
+    bool alive = found && (found->state == SD_STATE_RUNNING || found->state == SD_STATE_FROZEN);
+
     if (found && remove_jail(sandboxes, found->jail_id, &usage) < 0)
         return -EIO;
     FAILPOINT("sandbox.reconcile.removed");
     if (record->asked) {
         cause = record->asked;
-        detail = "";
+        detail = record->asked_detail;
     } else if (record->sandbox->state == CROWNEST__V1__SANDBOX_STATE__SANDBOX_STATE_CREATING) {
         cause = CROWNEST__V1__END_CAUSE__END_CAUSE_CREATE_FAILED;
         detail = "the service was restarted before it was complete";
@@ -106,6 +110,9 @@ static int bury(struct sandboxes *sandboxes, Crownest__Records__SandboxRecord *r
     }
     record->sandbox->cpu_usec = usage.cpu_usec;
     record->sandbox->memory_peak_bytes = usage.memory_peak_bytes;
+    if (record->meter)
+        timeline_turn(record->meter, CROWNEST__RECORDS__METER_STATE__METER_STATE_ENDED,
+                      meter_lost(sandboxes->meter, record->meter, alive), arena);
     struct audit_actor by = {0};
 
     (void)snprintf(by.id, sizeof(by.id), "%s", record->asked_by);
@@ -114,9 +121,24 @@ static int bury(struct sandboxes *sandboxes, Crownest__Records__SandboxRecord *r
         &(struct sandbox_ending){.cause = cause, .detail = detail, .by = by.id[0] ? &by : NULL});
 }
 
+/* What was paused and runs was about to be resumed, or was never stopped. */
+static void settle_meter(const struct sandboxes *sandboxes, Crownest__Records__Meter *part,
+                         bool frozen, struct arena *arena)
+{
+    if (frozen)
+        timeline_turn(part, CROWNEST__RECORDS__METER_STATE__METER_STATE_PAUSED,
+                      meter_lost(sandboxes->meter, part, false), arena);
+    else if (part->resuming_us)
+        timeline_turn(part, CROWNEST__RECORDS__METER_STATE__METER_STATE_RUNNING, part->resuming_us,
+                      arena);
+    else
+        timeline_take_back(part, CROWNEST__RECORDS__METER_STATE__METER_STATE_PAUSED);
+    part->resuming_us = 0;
+}
+
 /* Pausing is recorded before it is done, and resuming afterwards: what is done counts. */
 static int settle_state(struct sandboxes *sandboxes, Crownest__Records__SandboxRecord *record,
-                        bool frozen)
+                        bool frozen, struct arena *arena)
 {
     Crownest__V1__Sandbox *sandbox = record->sandbox;
     struct schema_key key = sandbox_record_key(sandbox->project_id, sandbox->sandbox_id);
@@ -133,6 +155,8 @@ static int settle_state(struct sandboxes *sandboxes, Crownest__Records__SandboxR
     entry.detail = "found so when the service started";
     audit_add(batch, &entry);
     sandbox->state = state;
+    if (record->meter)
+        settle_meter(sandboxes, record->meter, frozen, arena);
     record_put(batch, &key, &record->base);
     return store_commit(sandboxes->store, batch, STORE_SYNCED);
 }
@@ -153,7 +177,7 @@ static int settle(struct reconcile *reconcile, Crownest__Records__SandboxRecord 
     /* What was about to end is ended now. */
     if (!alive || !whole || record->asked || left_ms(record->sandbox) == 0)
         return bury(sandboxes, record, arena, found);
-    int r = settle_state(sandboxes, record, frozen);
+    int r = settle_state(sandboxes, record, frozen, arena);
 
     if (r == 0 && adopt(sandboxes, record, frozen) < 0)
         r = bury(sandboxes, record, arena, found);

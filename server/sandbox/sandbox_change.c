@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "server/meter/timeline.h"
 #include "server/store/record.h"
 #include "server/util/cleanup.h"
 #include "server/util/clock.h"
@@ -46,6 +47,7 @@ static struct status edit_record(struct sandbox *sandbox, const struct edit *edi
     if (store_commit(sandbox->owner->store, batch, STORE_SYNCED) < 0)
         return record_write_failed(sandbox->owner->store);
     FAILPOINT("sandbox.change.recorded");
+    meter_note(sandbox->metered, record->meter);
     *ret_sandbox = record->sandbox;
     return STATUS_OK_VALUE;
 }
@@ -57,6 +59,8 @@ static void apply_update(void *arg, Crownest__Records__SandboxRecord *record, st
     if (update->ttl_ms > 0)
         record->sandbox->expire_time =
             prototime_from_us(arena, clock_wall_us() + update->ttl_ms * 1000);
+    if (update->ttl_ms > 0 && record->meter)
+        record->meter->expire_us = meter_now(record->meter) + update->ttl_ms * 1000;
     if (update->replace_labels) {
         record->sandbox->labels = update->labels;
         record->sandbox->n_labels = update->n_labels;
@@ -99,10 +103,65 @@ struct status sandboxes_update(struct sandboxes *sandboxes, const char *project_
     return status;
 }
 
-static void apply_state(void *arg, Crownest__Records__SandboxRecord *record, struct arena *arena)
+static void apply_pause(void *arg, Crownest__Records__SandboxRecord *record, struct arena *arena)
 {
+    (void)arg;
+    record->sandbox->state = CROWNEST__V1__SANDBOX_STATE__SANDBOX_STATE_PAUSED;
+    if (!record->meter)
+        return;
+    record->meter->resuming_us = 0;
+    timeline_turn(record->meter, CROWNEST__RECORDS__METER_STATE__METER_STATE_PAUSED,
+                  meter_now(record->meter), arena);
+}
+
+static void apply_running(Crownest__Records__SandboxRecord *record)
+{
+    record->sandbox->state = CROWNEST__V1__SANDBOX_STATE__SANDBOX_STATE_RUNNING;
+}
+
+/* It has never stood still. */
+static void apply_no_pause(void *arg, Crownest__Records__SandboxRecord *record, struct arena *arena)
+{
+    (void)arg;
     (void)arena;
-    record->sandbox->state = *(const Crownest__V1__SandboxState *)arg;
+    apply_running(record);
+    if (record->meter)
+        timeline_take_back(record->meter, CROWNEST__RECORDS__METER_STATE__METER_STATE_PAUSED);
+}
+
+static void apply_resume(void *arg, Crownest__Records__SandboxRecord *record, struct arena *arena)
+{
+    (void)arg;
+    apply_running(record);
+    if (!record->meter)
+        return;
+    record->meter->resuming_us = 0;
+    timeline_turn(record->meter, CROWNEST__RECORDS__METER_STATE__METER_STATE_RUNNING,
+                  meter_now(record->meter), arena);
+}
+
+/*
+ * Since when it runs, should the service die before that is recorded. Not synced, since a host that
+ * goes down takes the sandbox with it.
+ */
+static void note_resuming(struct sandbox *sandbox, const struct audit_actor *by)
+{
+    struct schema_key key = sandbox_record_key(sandbox->project_id, sandbox->id);
+    struct arena *arena = arena_new(SANDBOX_ARENA_BYTES);
+    Crownest__Records__SandboxRecord *record;
+    int r = sandbox_record_read(sandbox->owner, sandbox->project_id, sandbox->id, arena, &record);
+
+    if (r == 0 && record->meter) {
+        struct store_batch *batch = store_batch_new();
+        struct audit_entry entry = sandbox_entry(record->sandbox, "sandbox.resume", by);
+
+        entry.outcome = AUDIT_BEGUN;
+        audit_add(batch, &entry);
+        record->meter->resuming_us = meter_now(record->meter);
+        record_put(batch, &key, &record->base);
+        (void)store_commit(sandbox->owner->store, batch, STORE_UNSYNCED);
+    }
+    arena_free(arena);
 }
 
 /* Waits for those who hold it: they know an end to their waiting. */
@@ -137,10 +196,8 @@ static struct status freeze(struct sandbox *sandbox, bool frozen)
 static struct status pause_claimed(struct sandbox *sandbox, const struct audit_actor *by,
                                    struct arena *arena, Crownest__V1__Sandbox **ret_sandbox)
 {
-    Crownest__V1__SandboxState state = CROWNEST__V1__SANDBOX_STATE__SANDBOX_STATE_PAUSED;
-
     set_paused(sandbox, true);
-    struct edit edit = {.apply = apply_state, .arg = &state, .action = "sandbox.pause", .by = by};
+    struct edit edit = {.apply = apply_pause, .action = "sandbox.pause", .by = by};
     struct status status = edit_record(sandbox, &edit, arena, ret_sandbox);
 
     if (status_is_ok(&status)) {
@@ -153,7 +210,7 @@ static struct status pause_claimed(struct sandbox *sandbox, const struct audit_a
     if (!status_is_ok(&status)) {
         struct status failure = status;
 
-        state = CROWNEST__V1__SANDBOX_STATE__SANDBOX_STATE_RUNNING;
+        edit.apply = apply_no_pause;
         edit.outcome = AUDIT_FAILED;
         (void)edit_record(sandbox, &edit, arena, ret_sandbox);
         set_paused(sandbox, false);
@@ -166,8 +223,9 @@ static struct status resume_claimed(struct sandbox *sandbox, const struct audit_
                                     struct arena *arena, Crownest__V1__Sandbox **ret_sandbox)
 {
     struct sandboxes *owner = sandbox->owner;
-    Crownest__V1__SandboxState state = CROWNEST__V1__SANDBOX_STATE__SANDBOX_STATE_RUNNING;
-    struct edit edit = {.apply = apply_state, .arg = &state, .action = "sandbox.resume", .by = by};
+    struct edit edit = {.apply = apply_resume, .action = "sandbox.resume", .by = by};
+
+    note_resuming(sandbox, by);
     struct status status = freeze(sandbox, false);
 
     sandbox->unsure = true;
@@ -187,6 +245,19 @@ static struct status resume_claimed(struct sandbox *sandbox, const struct audit_
     return status;
 }
 
+static struct status change_claimed(struct sandbox *sandbox, bool paused,
+                                    const struct audit_actor *by, struct arena *arena,
+                                    Crownest__V1__Sandbox **ret_sandbox)
+{
+    struct status status =
+        paused ? meter_may_pause(sandbox->metered) : meter_may_resume(sandbox->metered);
+
+    if (!status_is_ok(&status))
+        return status;
+    return paused ? pause_claimed(sandbox, by, arena, ret_sandbox)
+                  : resume_claimed(sandbox, by, arena, ret_sandbox);
+}
+
 static struct status change_state(struct sandboxes *sandboxes, const char *project_id,
                                   const char *id, bool paused, const struct audit_actor *by,
                                   struct arena *arena, Crownest__V1__Sandbox **ret_sandbox)
@@ -198,10 +269,8 @@ static struct status change_state(struct sandboxes *sandboxes, const char *proje
         return sandbox_not_running(sandboxes, project_id, id);
     if (sandbox_is_paused(sandbox) == paused && !sandbox->unsure)
         status = sandboxes_get(sandboxes, project_id, id, arena, ret_sandbox);
-    else if (paused)
-        status = pause_claimed(sandbox, by, arena, ret_sandbox);
     else
-        status = resume_claimed(sandbox, by, arena, ret_sandbox);
+        status = change_claimed(sandbox, paused, by, arena, ret_sandbox);
     sandbox_release(sandbox);
     return status;
 }

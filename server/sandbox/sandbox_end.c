@@ -3,7 +3,9 @@
 #include <errno.h>
 #include <string.h>
 
+#include "server/meter/timeline.h"
 #include "server/store/record.h"
+#include "server/util/cleanup.h"
 #include "server/util/clock.h"
 #include "server/util/container_of.h"
 #include "server/util/failpoint.h"
@@ -32,6 +34,7 @@ int sandbox_write_end(struct sandboxes *sandboxes, Crownest__Records__SandboxRec
     bool intended = cause == CROWNEST__V1__END_CAUSE__END_CAUSE_KILLED ||
                     cause == CROWNEST__V1__END_CAUSE__END_CAUSE_TTL ||
                     cause == CROWNEST__V1__END_CAUSE__END_CAUSE_LEASE ||
+                    cause == CROWNEST__V1__END_CAUSE__END_CAUSE_BUDGET ||
                     cause == CROWNEST__V1__END_CAUSE__END_CAUSE_PARENT;
 
     sandbox->state = intended ? CROWNEST__V1__SANDBOX_STATE__SANDBOX_STATE_KILLED
@@ -46,6 +49,7 @@ int sandbox_write_end(struct sandboxes *sandboxes, Crownest__Records__SandboxRec
     entry.reason = cause_word(cause);
     entry.detail = ending->detail;
     audit_add(batch, &entry);
+    meter_settle(sandboxes->meter, ending->metered, record, arena, batch);
     record_put(batch, &key, &record->base);
     record_delete(batch, &live);
     return store_commit(sandboxes->store, batch, STORE_SYNCED);
@@ -75,17 +79,32 @@ static void disarm(struct sandbox *sandbox)
         sandbox_unref(sandbox);
 }
 
+/* The first to see it says when. */
+static void note_gone(struct sandbox *sandbox)
+{
+    lock_scope(&sandbox->owner->mutex);
+    if (!sandbox->gone_us)
+        sandbox->gone_us = clock_boot_us();
+}
+
 /* One whose creation could not be recorded has no record to end. */
 static int record_end(struct sandbox *sandbox, const struct sandbox_ending *ending)
 {
     struct arena *arena = arena_new(SANDBOX_ARENA_BYTES);
+    struct sandbox_ending metered = *ending;
     Crownest__Records__SandboxRecord *record;
     int r = sandbox_record_read(sandbox->owner, sandbox->project_id, sandbox->id, arena, &record);
 
+    metered.metered = sandbox->metered;
     if (r == 0) {
         record->sandbox->cpu_usec = sandbox->usage.cpu_usec;
         record->sandbox->memory_peak_bytes = sandbox->usage.memory_peak_bytes;
-        r = sandbox_write_end(sandbox->owner, record, arena, ending);
+        if (record->meter)
+            timeline_turn(record->meter, CROWNEST__RECORDS__METER_STATE__METER_STATE_ENDED,
+                          timeline_at(record->meter, sandbox->gone_us), arena);
+        r = sandbox_write_end(sandbox->owner, record, arena, &metered);
+        if (r == 0)
+            meter_note(sandbox->metered, record->meter);
     }
     arena_free(arena);
     return r == -ENOENT ? 0 : r;
@@ -112,6 +131,9 @@ static void note_intent(struct sandbox *sandbox, const struct sandbox_ending *en
         audit_add(batch, &entry);
         record->asked = ending->cause;
         record->asked_by = arena_strdup(arena, ending->by ? ending->by->id : "");
+        record->asked_detail = arena_strdup(arena, ending->detail);
+        if (record->meter)
+            record->meter->asked_us = meter_now(record->meter);
         record_put(batch, &key, &record->base);
         (void)store_commit(sandbox->owner->store, batch, STORE_UNSYNCED);
     }
@@ -147,6 +169,7 @@ static struct status end_jail(struct sandbox *sandbox)
     if (r < 0)
         return status_unsure("KILL_FAILED", "the sandbox could not be killed: %s", err.message);
     sandbox->jail_gone = true;
+    note_gone(sandbox);
     return STATUS_OK_VALUE;
 }
 
@@ -183,6 +206,8 @@ static struct status end_claimed(struct sandbox *sandbox, const struct sandbox_e
     if (ended) {
         HASH_DEL(sandboxes->running, sandbox);
         sandboxes->count--;
+        meter_forget(sandbox->metered);
+        sandbox->metered = NULL;
     } else {
         sandbox->ending = false; /* and the next kill need not wait for that */
     }
@@ -233,10 +258,11 @@ void sandbox_end_run(struct job *job)
     struct sandbox *sandbox = container_of(job, struct sandbox, end_job);
     bool died = sandbox->end_cause == CROWNEST__V1__END_CAUSE__END_CAUSE_INIT_DIED;
 
-    (void)sandbox_end(sandbox->owner, sandbox->project_id, sandbox->id,
-                      &(struct sandbox_ending){
-                          .cause = sandbox->end_cause,
-                          .detail = died ? "nest-init ended without having been asked to" : ""});
+    (void)sandbox_end(
+        sandbox->owner, sandbox->project_id, sandbox->id,
+        &(struct sandbox_ending){.cause = sandbox->end_cause,
+                                 .detail = died ? "nest-init ended without having been asked to"
+                                                : sandbox->end_detail});
     sandbox_unref(sandbox);
 }
 
@@ -277,6 +303,7 @@ void sandbox_pidfd_ready(struct loop_source *source, uint32_t events)
 
     (void)events;
     sandbox->watched = false;
+    note_gone(sandbox);
     loop_remove(owner->loop, source);
     owner->hooks.dead(owner->hooks.arg, sandbox);
     (void)pthread_mutex_lock(&owner->mutex);

@@ -19,7 +19,8 @@ struct sandbox {
     struct loop_timer ttl;
     struct loop_timer lease;
     struct job end_job;
-    uint64_t lease_ms; /* 0: none */
+    struct job pause_job; /* of a bucket that is empty */
+    uint64_t lease_ms;    /* 0: none */
     /* Of whoever has claimed it to end it. */
     bool jail_gone;
     struct sd_reply usage; /* the jail's last word */
@@ -28,9 +29,13 @@ struct sandbox {
     bool claimed;                     /* somebody ends it, or changes its record */
     bool ending;
     bool end_job_queued;
+    bool pause_job_queued;
+    char end_detail[96]; /* of end_job */
     bool paused;
     bool detached;            /* adopted while it was paused: its commands wait for their pipes */
     unsigned held;            /* by those who start a command: it is not paused meanwhile */
+    struct metered *metered;  /* NULL: not, or no more */
+    uint64_t gone_us;         /* clock_boot_us when it was dead; 0: it is not, as far as is known */
     bool unsure;              /* sandboxd did not say whether it stands still; of who claimed it */
     uint32_t oom_kills;       /* that were heard of */
     uint64_t expire_ms;       /* wall clock */
@@ -46,6 +51,7 @@ struct sandboxes {
     struct quotas *quotas;
     struct loop *loop;
     struct sandboxd *sandboxd;
+    struct meter *meter;
     struct jail_pool *jails;
     struct sandbox_hooks hooks;
     struct workers *workers;
@@ -98,6 +104,7 @@ struct sandbox_ending {
     Crownest__V1__EndCause cause;
     const char *detail;
     const struct audit_actor *by;
+    struct metered *metered; /* NULL: not by this process */
 };
 
 /* Writes the tombstone. */
@@ -113,3 +120,7 @@ void sandbox_ttl_fire(struct loop_timer *timer);
 void sandbox_lease_fire(struct loop_timer *timer);
 void sandbox_pidfd_ready(struct loop_source *source, uint32_t events);
 void sandbox_end_run(struct job *job);
+
+/* sandbox_budget.c */
+
+void sandbox_budget_run(struct job *job);

@@ -48,7 +48,10 @@ static struct status collect(struct rpc_call *call, const struct answer *answer,
     response->n_artifacts = result.artifact_count;
     collect_record(batch, &result, &by);
     answer_keep(answer, batch, &response->base);
-    return record_commit(service->store, batch);
+    status = record_commit(service->store, batch);
+    if (status_is_ok(&status))
+        sandbox_count(sandbox, (struct meter_bytes){.artifact = collect_bytes(&result)});
+    return status;
 }
 
 struct status service_artifact_collect(struct rpc_call *call,

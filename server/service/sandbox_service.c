@@ -262,6 +262,9 @@ static struct status check_create(struct rpc_call *call,
     sandbox->n_labels = request->n_labels;
     if (status_is_ok(&status))
         status = copy_env(request, arena, &creation->record);
+    if (status_is_ok(&status))
+        creation->record.meter =
+            meter_part(sandbox->resources, rpc_call_caller(call)->key_id, arena);
     sandbox->parent_sandbox_id = request->parent_sandbox_id;
     sandbox->template_ = arena_strdup(arena, request->template_[0] ? request->template_ : "base");
     sandbox->template_digest = arena_strdup(arena, creation->template.digest);

@@ -7,6 +7,7 @@
 #include "server/artifact/blob.h"
 #include "server/audit/audit.h"
 #include "server/backup/backup.h"
+#include "server/meter/meter.h"
 #include "server/policy/admission.h"
 #include "server/plan/quota.h"
 #include "server/policy/answer.h"
@@ -23,6 +24,7 @@ struct service {
     struct audit *audit;
     struct quotas *quotas;
     struct admission admission; /* whether store, and the disk, take something new */
+    struct meter *meter;
     struct sandboxes *sandboxes;
     struct commands *commands;
     struct blob_store *blobs;

@@ -20,6 +20,10 @@
  *   ea/<actor>/<number>  er/<id>/<number>  ep/<project>/<number>  (indexes of it)
  *   r/<project>/<request id>        AnswerRecord
  *   ra/<time>/<project>/<request id>  (index: milliseconds, 16 hexadecimal digits)
+ *   ud/<project>/<day>/<sandbox>    UsageRow (yyyymmdd; of sandboxes that have ended)
+ *   b/<project>/<bucket>            BucketRecord
+ *   bn/<project>/<bucket>           BucketNote
+ *   meter/alive                     AliveRecord
  *
  * <number>: of an entry, 16 hexadecimal digits. What a user would call a resource is changed with
  * an entry only: see audit_new.

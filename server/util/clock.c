@@ -22,7 +22,12 @@ uint64_t clock_wall_us(void)
     return read_us(CLOCK_REALTIME) + (uint64_t)FAILPOINT_JUMP("clock.wall");
 }
 
+uint64_t clock_boot_us(void)
+{
+    return read_us(CLOCK_BOOTTIME);
+}
+
 uint64_t clock_monotonic_ms(void)
 {
-    return read_us(CLOCK_BOOTTIME) / 1000;
+    return clock_boot_us() / 1000;
 }

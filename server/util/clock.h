@@ -9,3 +9,5 @@ uint64_t clock_wall_ms(void);
 uint64_t clock_wall_us(void);
 /* Milliseconds since boot, suspended time included. */
 uint64_t clock_monotonic_ms(void);
+/* The same in microseconds. */
+uint64_t clock_boot_us(void);

@@ -22,6 +22,9 @@
 #define LIMIT_COLLECT_FILES 256           /* files that one collect may match */
 #define LIMIT_SANDBOXES 1024              /* living sandboxes of this host */
 #define LIMIT_COMMANDS_PER_SANDBOX 256    /* running commands of one sandbox */
+#define LIMIT_BUCKETS_PER_PROJECT 100
+#define LIMIT_BUCKET_CAP 1000000000000LL /* compute unit seconds */
+#define LIMIT_METER_POINTS 1024          /* changes of state in the life of a sandbox */
 #define LIMIT_PREVIEWS_PER_SANDBOX 32     /* open previews of one sandbox */
 #define LIMIT_FILES_LISTED 10000          /* entries of one directory listing */
 #define LIMIT_PAGE_DEFAULT 50             /* resources on a page */

@@ -17,6 +17,7 @@
 #include "bindings/c/crownest_command.h"
 #include "bindings/c/crownest_file.h"
 #include "bindings/c/crownest_sandbox.h"
+#include "bindings/c/crownest_usage.h"
 
 #define STEP_ID_SIZE 64
 
@@ -34,6 +35,16 @@ void step_kill(struct crownest_client *client, const char *sandbox_id);
 Crownest__V1__Sandbox *step_sandbox(struct crownest_client *client, const char *sandbox_id);
 /* Freed by the caller with crownest__v1__command__free_unpacked. */
 Crownest__V1__Command *step_command(struct crownest_client *client, const char *command_id);
+
+/* Freed by the caller with crownest__v1__receipt__free_unpacked. */
+Crownest__V1__Receipt *step_receipt(struct crownest_client *client, const char *sandbox_id);
+/*
+ * That a receipt's intervals follow each other without a hole or an overlap, from the sandbox's
+ * start to its end, and that their sums are those of the receipt.
+ */
+void assert_receipt_is_whole(const Crownest__V1__Receipt *receipt);
+/* That rows and receipts of the client's project agree. Returns how many sandboxes there are. */
+uint64_t step_verify_usage(struct crownest_client *client);
 
 /* A shell line in a sandbox. */
 Crownest__V1__CommandSpec step_shell(const char *sandbox_id, const char *line);

@@ -19,7 +19,8 @@ static const char *const grows[] = {"ArtifactService.Collect", "CommandService.R
                                     "CommandService.Start", "SandboxService.Create", NULL};
 
 static const char *const writes[] = {
-    "AdminService.Backup",    "FileService.MakeDir",         "FileService.Move",
+    "AdminService.Backup",    "BucketService.Create",        "BucketService.Delete",
+    "BucketService.Update",   "FileService.MakeDir",         "FileService.Move",
     "FileService.Remove",     "KeyService.Create",           "KeyService.Revoke",
     "OperatorService.Create", "OperatorService.Delete",      "OperatorService.Login",
     "OperatorService.Logout", "OperatorService.SetPassword", "PlanService.Delete",

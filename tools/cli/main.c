@@ -47,6 +47,13 @@ static const struct command *const commands[] = {
     &command_audit_export,
     &command_audit_key,
     &command_audit_verify,
+    &command_buckets_create,
+    &command_buckets_update,
+    &command_buckets_list,
+    &command_buckets_delete,
+    &command_usage_receipt,
+    &command_usage_verify,
+    &command_usage, /* behind those whose first word it is */
     &command_backup,
     &command_restore,
     &command_version,

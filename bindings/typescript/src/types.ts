@@ -17,7 +17,7 @@ type Open<T extends string> = T | (string & {});
 export type SandboxState = Open<"CREATING" | "RUNNING" | "PAUSED" | "KILLED" | "FAILED">;
 /** Why a sandbox ended. */
 export type EndCause = Open<
-  "KILLED" | "TTL" | "CREATE_FAILED" | "INIT_DIED" | "HOST_LOST" | "LEASE" | "PARENT"
+  "KILLED" | "TTL" | "CREATE_FAILED" | "INIT_DIED" | "HOST_LOST" | "LEASE" | "PARENT" | "BUDGET"
 >;
 /** Why a command ended. */
 export type ExitCause = Open<
