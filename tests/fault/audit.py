@@ -7,7 +7,7 @@ import grpc
 
 import host
 import programs
-from contract import Refusal, artifact, command, file, preview, sandbox
+from contract import Refusal, artifact, command, file, preview, sandbox, usage
 from transcript import Transcript
 
 CALL_S = 20
@@ -65,6 +65,21 @@ class Audit:
         for message in found:
             self.history.see_command(begin, message)
         return {message.command_id: message for message in found}
+
+    def receipt(self, sandbox_id):
+        request = usage.GetReceiptRequest(sandbox_id=sandbox_id)
+        return self._patiently(lambda: self.stubs.usage.GetReceipt(
+            request, timeout=CALL_S, **self.stubs.calls)).receipt
+
+    def usage_problem(self):
+        """What is wrong with the first row or receipt that does not agree with the others."""
+        request = usage.VerifyUsageRequest()
+        while True:
+            page = self._patiently(lambda: self.stubs.usage.Verify(
+                request, timeout=CALL_S, **self.stubs.calls))
+            if page.problem or not page.next_page_token:
+                return f"{page.sandbox_id} {page.day}: {page.problem}" if page.problem else ""
+            request.page_token = page.next_page_token
 
     def artifacts(self):
         return self._pages(self.stubs.artifact.List, artifact.ListArtifactsRequest(), "artifacts")

@@ -62,6 +62,9 @@ class Checker:
             self.check_end(message)
             self.check_ttl(message)
             self.check_pauses(message)
+            self.check_receipt(message)
+        if self.found.usage_problem:
+            self.wrong(f"usage and receipts differ: {self.found.usage_problem}")
         for record in self.of_kind("run", "start", "stall"):
             self.check_command(record)
         self.check_monotone_commands()
@@ -147,6 +150,28 @@ class Checker:
             self.wrong(f"{message.sandbox_id} ended as {cause} ({message.end_detail}) with "
                        f"{len(kills)} kills, {len(inits)} inits killed, "
                        f"{_seconds(message.expire_time) - end:.2f} s left")
+
+    def check_receipt(self, message):
+        """Its intervals are its life, without a hole or an overlap."""
+        receipt = self.found.receipts[message.sandbox_id]
+        intervals = receipt.intervals
+        if not intervals:
+            if message.HasField("start_time"):
+                self.wrong(f"{message.sandbox_id} ran, and its receipt is empty")
+            return
+        for one, following in zip(intervals, intervals[1:]):
+            if one.end_time != following.start_time or one.paused == following.paused:
+                self.wrong(f"{message.sandbox_id}: {following} does not go on where {one} ended")
+        if intervals[0].start_time != message.start_time or intervals[0].paused:
+            self.wrong(f"{message.sandbox_id} is billed from {intervals[0].start_time} on")
+        if not message.HasField("end_time"):
+            return
+        end = intervals[-1].end_time.ToMicroseconds()
+        lived = end - intervals[0].start_time.ToMicroseconds()
+        if sum(one.duration_usec for one in intervals) != lived:
+            self.wrong(f"{message.sandbox_id} lived {lived} us, and its receipt is another sum")
+        if _seconds(message.end_time) < end / 1e6 - CLOCK_S and not self.found.clock_jumped:
+            self.wrong(f"{message.sandbox_id} is billed beyond its end")
 
     def was_refused(self, message):
         """Of one that ran: its record could not be written, and its creator was told so."""

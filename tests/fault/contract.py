@@ -34,7 +34,7 @@ def _error_messages():
 google_rpc = _error_messages()
 artifact, command, file = contract.artifact, contract.command, contract.file
 key, preview, sandbox = contract.key, contract.preview, contract.sandbox
-audit_log = contract.audit
+audit_log, usage = contract.audit, contract.usage
 
 
 class Refusal:
@@ -78,7 +78,8 @@ class Stubs:
         self.calls = {"wait_for_ready": True}
         if secret:
             self.calls["metadata"] = [("authorization", f"Bearer {secret}")]
-        for noun in ("artifact", "audit", "command", "file", "key", "preview", "sandbox"):
+        for noun in ("artifact", "audit", "command", "file", "key", "preview", "sandbox",
+                     "usage"):
             module = getattr(contract, noun + "_grpc")
             setattr(self, noun, getattr(module, noun.capitalize() + "ServiceStub")(self.channel))
 

@@ -34,6 +34,8 @@ class Found:
     digests: dict
     previews: list
     export: str
+    receipts: dict
+    usage_problem: str
     effects: dict
     workspaces: dict
     audit_time: float
@@ -298,6 +300,8 @@ class Scenario:
             workspaces=self.workspaces, audit_time=self.audit_time,
             logs={command_id: look.log(command_id) for command_id in commands},
             artifacts=artifacts, previews=look.previews(), export=self.service.export(),
+            receipts={sandbox_id: look.receipt(sandbox_id) for sandbox_id in sandboxes},
+            usage_problem=look.usage_problem(),
             digests={one.artifact_id: look.content_digest(one.artifact_id) for one in artifacts},
             filled=self.filled, clock_jumped=points.CLOCK in fired,
             artifacts_may_fail=self.filled or "artifact.copy" in fired,
