@@ -16,6 +16,7 @@ struct filler_ids {
     char command[FILLER_ID_SIZE];
     char preview[FILLER_ID_SIZE];
     char artifact[FILLER_ID_SIZE];
+    char bucket[FILLER_ID_SIZE];
     char key[FILLER_ID_SIZE];
 };
 

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "bindings/c/crownest_bucket.h"
 #include "bindings/c/crownest_key.h"
 #include "bindings/c/crownest_operator.h"
 #include "bindings/c/crownest_preview.h"
@@ -39,6 +40,7 @@ static const struct filler_ids unknown_ids = {.sandbox = "sbx_01h455vb4pex5vsknk
                                               .command = "cmd_01h455vb4pex5vsknk084sn02q",
                                               .preview = "prv_01h455vb4pex5vsknk084sn02q",
                                               .artifact = "art_01h455vb4pex5vsknk084sn02q",
+                                              .bucket = "bkt_01h455vb4pex5vsknk084sn02q",
                                               .key = "key_01h455vb4pex5vsknk084sn02q"};
 
 static struct crownest_error error;
@@ -173,7 +175,18 @@ struct secrets {
     char of[WHO_COUNT][SERVICE_SECRET_SIZE];
 };
 
-/* Those that depend on the method; a session may have been ended by the method before. */
+/* The method before may have ended the session. */
+static void keep_session(const struct service *service, char token[SERVICE_SECRET_SIZE])
+{
+    const struct identity who = {.secret = token};
+    struct answer answer = call_as(service, &who, &rpc_methods[RPC_KEY_WHO_AM_I], &unknown_ids);
+
+    if (answer.code != GRPC_STATUS_OK)
+        log_in(service, token);
+    answer_done(&answer);
+}
+
+/* Those that depend on the method. */
 static void renew(const struct service *service, const struct rpc_method *method,
                   struct secrets *secrets)
 {
@@ -182,8 +195,7 @@ static void renew(const struct service *service, const struct rpc_method *method
         mint_scoped(service, "", method->scope, false, secrets->of[RIGHT_SCOPE]);
     else
         memcpy(secrets->of[RIGHT_SCOPE], service->key, SERVICE_SECRET_SIZE);
-    if (method->audience == RPC_AUDIENCE_OPERATOR)
-        log_in(service, secrets->of[SESSION]);
+    keep_session(service, secrets->of[SESSION]);
 }
 
 /* What a caller who must not call is told; NULL: it may. */
@@ -257,10 +269,31 @@ static void each_method_is_open_to_whom_its_policy_names(void **state)
 
 /* Another project's */
 
-/* line: of the command that is one of them. */
-static void make_resources(struct crownest_client *client, const char *line,
+/* The one bucket of the default project: it holds nothing back. */
+static void find_bucket(const struct service *service, char ret_id[FILLER_ID_SIZE])
+{
+    static char id[FILLER_ID_SIZE];
+    Crownest__V1__CreateBucketRequest request = CROWNEST__V1__CREATE_BUCKET_REQUEST__INIT;
+    Crownest__V1__CreateBucketResponse *response;
+
+    if (id[0] == '\0') {
+        request.name = STEP_TEXT("all");
+        request.period = CROWNEST__V1__BUCKET_PERIOD__BUCKET_PERIOD_TOTAL;
+        request.cap_unit_seconds = 1000000;
+        assert_done(
+            crownest_bucket_create(service->operator_client, &request, NULL, &response, &error),
+            &error);
+        (void)snprintf(id, sizeof(id), "%s", response->bucket->bucket_id);
+        crownest__v1__create_bucket_response__free_unpacked(response, NULL);
+    }
+    memcpy(ret_id, id, sizeof(id));
+}
+
+/* Of the default project. line: of the command that is one of them. */
+static void make_resources(const struct service *service, const char *line,
                            struct filler_ids *ret_ids)
 {
+    struct crownest_client *client = service->client;
     Crownest__V1__CreatePreviewRequest open = CROWNEST__V1__CREATE_PREVIEW_REQUEST__INIT;
     Crownest__V1__CreatePreviewResponse *opened;
     Crownest__V1__WhoAmIRequest ask = CROWNEST__V1__WHO_AM_IREQUEST__INIT;
@@ -277,6 +310,7 @@ static void make_resources(struct crownest_client *client, const char *line,
         step_try_collect(client, "", ret_ids->sandbox, "/etc/hostname", ret_ids->artifact, &error),
         0);
     assert_done(crownest_key_who_am_i(client, &ask, NULL, &me, &error), &error);
+    find_bucket(service, ret_ids->bucket);
     (void)snprintf(ret_ids->key, FILLER_ID_SIZE, "%s", me->key->key_id);
     crownest__v1__who_am_iresponse__free_unpacked(me, NULL);
 }
@@ -284,7 +318,8 @@ static void make_resources(struct crownest_client *client, const char *line,
 static void assert_silent(const struct rpc_method *method, const struct answer *answer,
                           const struct filler_ids *ids)
 {
-    const char *const all[] = {ids->sandbox, ids->command, ids->preview, ids->artifact, ids->key};
+    const char *const all[] = {ids->sandbox,  ids->command, ids->preview,
+                               ids->artifact, ids->bucket,  ids->key};
 
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
         if (answer_holds(answer, all[i]))
@@ -333,7 +368,7 @@ static void nothing_of_another_project_can_be_told_from_nothing(void **state)
         {.local = true, .project = SERVICE_OTHER_PROJECT},
     };
 
-    make_resources(service->client, "exec sleep 1000", &foreign);
+    make_resources(service, "exec sleep 1000", &foreign);
     for (size_t i = 0; i < sizeof(callers) / sizeof(callers[0]); i++)
         compared += compare_all(service, &callers[i], &foreign);
     print_message(
@@ -356,7 +391,7 @@ static void what_is_ones_own_is_found(void **state)
         if (method->audience != RPC_AUDIENCE_KEY || !takes_ids(method))
             continue;
         /* Not one that is waited for. */
-        make_resources(service->client, "true", &ids);
+        make_resources(service, "true", &ids);
         struct answer missing = call_as(service, &owner, method, &unknown_ids);
         struct answer own = call_as(service, &owner, method, &ids);
 
