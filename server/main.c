@@ -366,6 +366,13 @@ static int on_connect(void *arg, const char *preview_id)
     return preview_connect(&node->service.previews, preview_id);
 }
 
+static void on_sent(void *arg, const char *sandbox_id, size_t bytes)
+{
+    const struct node *node = arg;
+
+    meter_count_egress(node->service.meter, sandbox_id, bytes);
+}
+
 static int open_doors(struct node *node, struct err *err)
 {
     struct service *service = &node->service;
@@ -374,9 +381,12 @@ static int open_doors(struct node *node, struct err *err)
         .unix_socket = node->options.socket,
         .operator_uid = geteuid(),
         .hooks = {.http2 = on_http2, .http1 = on_http1, .local = on_local, .arg = node}};
-    struct gateway_options gateway = {
-        .domain = node->options.preview_domain,
-        .hooks = {.lookup = on_lookup, .connect = on_connect, .visited = on_visited, .arg = node}};
+    struct gateway_options gateway = {.domain = node->options.preview_domain,
+                                      .hooks = {.lookup = on_lookup,
+                                                .connect = on_connect,
+                                                .visited = on_visited,
+                                                .sent = on_sent,
+                                                .arg = node}};
     struct rpc_server_options rpc = {.handlers = service_handlers(),
                                      .descriptors = descriptors_bytes(),
                                      .authorize = authorize_call,

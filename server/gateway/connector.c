@@ -143,6 +143,23 @@ static int make_pair(int ret_pair[2])
     return 0;
 }
 
+/* What one passage's bytes are counted for. */
+struct sender {
+    struct connector *connector;
+    struct share *share;
+};
+
+/* A passage may go on when nobody is there any more to count for. */
+static void on_sent(void *arg, size_t bytes)
+{
+    const struct sender *sender = arg;
+    struct connector *connector = sender->connector;
+
+    lock_scope(&connector->mutex);
+    if (!connector->stopping && connector->hooks.sent)
+        connector->hooks.sent(connector->hooks.arg, sender->share->sandbox_id, bytes);
+}
+
 static void *work(void *arg)
 {
     struct connector_job *job = arg;
@@ -150,12 +167,14 @@ static void *work(void *arg)
     struct share *share = job->share;
     bool begun = begin(connector, job);
     int app = begun ? connector->hooks.connect(connector->hooks.arg, job->preview_id) : -ECANCELED;
+    struct sender sender = {.connector = connector, .share = share};
+    struct passage_meter meter = {.sent = on_sent, .arg = &sender};
     int pair[2] = {-1, -1};
     int result = app < 0 ? app : make_pair(pair);
 
     finish(connector, job, begun, result < 0 ? result : pair[0]);
     if (result == 0)
-        passage_run(app, pair[1], connector->limits.linger_ms);
+        passage_run(app, pair[1], connector->limits.linger_ms, &meter);
     if (pair[1] >= 0)
         (void)close(pair[1]);
     if (app >= 0)

@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "server/util/err.h"
@@ -42,6 +43,8 @@ struct gateway_hooks {
     /* Somebody came to a preview; may be NULL, must not block. Not told for each use of a cookie.
      */
     void (*visited)(void *arg, const char *preview_id, enum gateway_visit visit);
+    /* So many bytes more were sent by previews of a sandbox; NULL is fine. Must not block. */
+    void (*sent)(void *arg, const char *sandbox_id, size_t bytes);
     void *arg;
 };
 

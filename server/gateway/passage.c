@@ -16,8 +16,9 @@
 struct way {
     int from;
     int to;
-    bool over;       /* nothing follows, and nothing waits */
-    size_t at, size; /* of what was read and not yet written */
+    bool over;                         /* nothing follows, and nothing waits */
+    size_t at, size;                   /* of what was read and not yet written */
+    const struct passage_meter *meter; /* NULL: this way is not counted */
     uint8_t bytes[GATEWAY_PASSAGE_BYTES];
 };
 
@@ -63,6 +64,8 @@ static bool drain(struct way *way)
         (void)shutdown(way->from, SHUT_RD);
         return true;
     }
+    if (way->meter)
+        way->meter->sent(way->meter->arg, (size_t)sent);
     way->at += (size_t)sent;
     way->size -= (size_t)sent;
     return true;
@@ -133,11 +136,11 @@ static bool step(struct passage *passage, uint32_t linger_ms)
     return true;
 }
 
-void passage_run(int app, int gateway, uint32_t linger_ms)
+void passage_run(int app, int gateway, uint32_t linger_ms, const struct passage_meter *meter)
 {
     struct passage passage = {
         .up = {.from = gateway, .to = app},
-        .down = {.from = app, .to = gateway},
+        .down = {.from = app, .to = gateway, .meter = meter},
     };
     int on = 1;
 

@@ -11,11 +11,18 @@
  */
 #pragma once
 
+#include <stddef.h>
 #include <stdint.h>
+
+/* Told of what the app sends, as it goes to the gateway. */
+struct passage_meter {
+    void (*sent)(void *arg, size_t bytes);
+    void *arg;
+};
 
 /*
  * Returns when both ways have ended, or when the gateway has closed its end and the app has taken
  * the rest or has not for linger_ms. The end of one way is handed on as a shutdown. Any stream
- * sockets, whatever their flags; the caller closes them.
+ * sockets, whatever their flags; the caller closes them. meter: NULL, nobody counts.
  */
-void passage_run(int app, int gateway, uint32_t linger_ms);
+void passage_run(int app, int gateway, uint32_t linger_ms, const struct passage_meter *meter);

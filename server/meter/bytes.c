@@ -117,4 +117,5 @@ void bytes_derive(struct store *store, const char *project_id, const char *sandb
     *ret_count = 0;
     add_each(&derivation, "cs", sandbox_id, add_command);
     add_each(&derivation, "as", sandbox_id, add_artifact);
+    egress_read(store, project_id, sandbox_id, ret_days, ret_count);
 }

@@ -189,6 +189,19 @@ void meter_count(struct metered *metered, struct meter_bytes bytes)
     bytes_add(&metered->days, &metered->day_count, day_number(clock_wall_us()), &bytes);
 }
 
+void meter_count_egress(struct meter *meter, const char *sandbox_id, uint64_t bytes)
+{
+    struct meter_bytes sent = {.egress = bytes};
+    struct metered *metered;
+
+    lock_scope(&meter->mutex);
+    HASH_FIND_STR(meter->living, sandbox_id, metered);
+    if (!metered)
+        return;
+    bytes_add(&metered->days, &metered->day_count, day_number(clock_wall_us()), &sent);
+    metered->sends = true;
+}
+
 /* Its days, the caller's. */
 static void take_days(struct meter *meter, const struct metered *metered,
                       const Crownest__V1__Sandbox *sandbox, struct metered_day **ret_days,
@@ -230,6 +243,7 @@ void meter_settle(struct meter *meter, struct metered *metered,
     part->n_bytes = count;
     free(days);
     usage_row_put_all(batch, record->sandbox, part);
+    egress_delete(batch, record->sandbox->project_id, record->sandbox->sandbox_id);
 }
 
 /* The service */
@@ -243,6 +257,7 @@ static void *notes_thread(void *arg)
     while (!meter->stopping) {
         (void)pthread_mutex_unlock(&meter->mutex);
         alive_write(meter);
+        egress_write(meter);
         bucket_tell(meter);
         (void)pthread_mutex_lock(&meter->mutex);
         deadline = cond_deadline(ALIVE_MS);
@@ -251,6 +266,8 @@ static void *notes_thread(void *arg)
             ;
     }
     (void)pthread_mutex_unlock(&meter->mutex);
+    alive_write(meter);
+    egress_write(meter);
     return NULL;
 }
 

@@ -86,6 +86,12 @@ struct meter_bytes {
 void meter_count(struct metered *metered, struct meter_bytes bytes);
 
 /*
+ * Adds what a preview of one has sent; nothing when it does not live. Does not block. It is written
+ * down each second, so that the death of the service may lose a second of it.
+ */
+void meter_count_egress(struct meter *meter, const char *sandbox_id, uint64_t bytes);
+
+/*
  * Adds the rows of a sandbox whose timeline has ended to the batch that writes its tombstone, and
  * its bytes to the record. metered: NULL for one of an earlier process, whose bytes are read.
  */

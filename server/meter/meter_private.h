@@ -26,6 +26,7 @@ struct metered {
     Crownest__Records__Meter *part;
     struct metered_day *days; /* oldest first */
     size_t day_count;
+    bool sends;       /* something that is not written down yet */
     uint64_t told_us; /* when it was last told that a bucket of it is empty; 0: never */
     UT_hash_handle hh;
 };
@@ -105,6 +106,15 @@ void bucket_remove(struct meter *meter, struct bucket *bucket);
 
 /* Writes down, and tells, what is to be told. */
 void bucket_tell(struct meter *meter);
+
+/* egress.c */
+
+/* Writes down what was sent. Not synced. */
+void egress_write(struct meter *meter);
+/* Adds what is written down of one. */
+void egress_read(struct store *store, const char *project_id, const char *sandbox_id,
+                 struct metered_day **days, size_t *count);
+void egress_delete(struct store_batch *batch, const char *project_id, const char *sandbox_id);
 
 /* bytes.c */
 

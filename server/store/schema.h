@@ -23,6 +23,7 @@
  *   ud/<project>/<day>/<sandbox>    UsageRow (yyyymmdd; of sandboxes that have ended)
  *   b/<project>/<bucket>            BucketRecord
  *   bn/<project>/<bucket>           BucketNote
+ *   me/<project>/<sandbox>          EgressRecord (of sandboxes that live)
  *   meter/alive                     AliveRecord
  *
  * <number>: of an entry, 16 hexadecimal digits. What a user would call a resource is changed with

@@ -240,6 +240,43 @@ static void a_token_in_the_url_is_exchanged_for_a_cookie(void **state)
     step_kill(service->client, id);
 }
 
+static uint64_t egress_of(struct crownest_client *client, const char *id)
+{
+    Crownest__V1__Receipt *receipt = step_receipt(client, id);
+    uint64_t bytes = receipt->egress_bytes;
+
+    crownest__v1__receipt__free_unpacked(receipt, NULL);
+    return bytes;
+}
+
+/* Of what goes to visitors, and of nothing that they send. */
+static void what_visitors_are_sent_is_on_the_receipt(void **state)
+{
+    struct service *service = service_of(state);
+    static char body[LARGE];
+    char id[STEP_ID_SIZE];
+
+    start_app(service->client, id);
+    struct preview preview = open_preview(service, id, PORT, "");
+    int fd = visitor_connect(preview.port);
+
+    visitor_sendf(fd,
+                  "POST / HTTP/1.1\r\nHost: %s\r\nX-CrowNest-Preview-Token: %s\r\n"
+                  "Content-Length: %u\r\n\r\n",
+                  preview.host, preview.token, LARGE);
+    visitor_send(fd, body, LARGE);
+    struct answer echo = visitor_answer(fd);
+
+    assert_int_equal(echo.size, LARGE);
+    answer_done(&echo);
+    (void)close(fd);
+    /* The last of them are counted just after they are sent. */
+    while (egress_of(service->client, id) < LARGE)
+        ;
+    step_kill(service->client, id);
+    assert_in_range(egress_of(service->client, id), LARGE, LARGE + 4096);
+}
+
 static void a_connection_is_kept_for_more_requests(void **state)
 {
     struct service *service = service_of(state);
@@ -422,6 +459,7 @@ int main(void)
         cmocka_unit_test(a_preview_opens_to_its_token_only),
         cmocka_unit_test(the_app_sees_the_request_without_the_token),
         cmocka_unit_test(a_token_in_the_url_is_exchanged_for_a_cookie),
+        cmocka_unit_test(what_visitors_are_sent_is_on_the_receipt),
         cmocka_unit_test(a_connection_is_kept_for_more_requests),
         cmocka_unit_test(a_websocket_echoes_until_the_preview_is_deleted),
         cmocka_unit_test(a_killed_sandbox_is_gone_for_its_visitors),

@@ -18,13 +18,20 @@ struct passage {
     int app, gateway;           /* far ends */
     int near_app, near_gateway; /* closed by the passage's thread */
     pthread_t thread;
+    size_t sent; /* by the app, as it was counted */
 };
+
+static void count(void *arg, size_t bytes)
+{
+    *(size_t *)arg += bytes;
+}
 
 static void *run(void *arg)
 {
     struct passage *passage = arg;
 
-    passage_run(passage->near_app, passage->near_gateway, LINGER_MS);
+    passage_run(passage->near_app, passage->near_gateway, LINGER_MS,
+                &(struct passage_meter){.sent = count, .arg = &passage->sent});
     (void)close(passage->near_app);
     (void)close(passage->near_gateway);
     return NULL;
@@ -75,6 +82,7 @@ static void test_each_way_ends_by_itself(void **state)
     (void)close(passage->gateway);
     expect_end(passage->app);
     (void)pthread_join(passage->thread, NULL);
+    assert_int_equal(passage->sent, strlen("down"));
     (void)close(passage->app);
 }
 
