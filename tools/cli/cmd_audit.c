@@ -330,13 +330,13 @@ static int key_run(const struct command *command, int argc, char **argv)
 
 static int print_verdict(const struct audit_check *check)
 {
-    printf("%" PRIu64 " entries, %" PRIu64 " to %" PRIu64 ": each follows from the one before\n",
+    printf("entries: %" PRIu64 ", %" PRIu64 " to %" PRIu64 ", each follows from the one before\n",
            check->last - check->first + 1, check->first, check->last);
     if (check->last_signed == 0) {
         printf("no checkpoint: nobody has signed them\n");
         return check->pinned ? EXIT_FAILED : EXIT_OK;
     }
-    printf("%" PRIu64 " checkpoints, up to entry %" PRIu64 ", signed with ", check->checkpoints,
+    printf("checkpoints: %" PRIu64 ", up to entry %" PRIu64 ", signed with ", check->checkpoints,
            check->last_signed);
     print_key(check->keys[0]);
     printf("%s\n", check->pinned ? "" : " (compare it with `crownest audit key`)");
