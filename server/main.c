@@ -274,6 +274,7 @@ static int open_domain(struct node *node, struct err *err)
 
         if (meter_start(service->meter, &budget) < 0)
             return err_set(err, EIO, "what was spent of the buckets cannot be read");
+        sandboxes_heed_plans(service->sandboxes);
         sandboxes_greet(service->sandboxes);
         node->log_sweeper = log_sweeper_new(service->store, path);
     }

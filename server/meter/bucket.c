@@ -186,7 +186,7 @@ static void fill(const struct meter *meter, const char *project_id,
         set_warnings(about, warnings, sizeof(warnings) / sizeof(warnings[0]), arena);
 }
 
-static Crownest__Records__BucketRecord *copy(const Crownest__Records__BucketRecord *record,
+Crownest__Records__BucketRecord *bucket_copy(const Crownest__Records__BucketRecord *record,
                                              ProtobufCAllocator *allocator)
 {
     size_t size = crownest__records__bucket_record__get_packed_size(record);
@@ -207,7 +207,7 @@ static Crownest__Records__BucketRecord *copy(const Crownest__Records__BucketReco
 static Crownest__V1__Bucket *view(struct meter *meter, const struct bucket *bucket,
                                   Crownest__Records__BucketRecord *record, struct arena *arena)
 {
-    Crownest__V1__Bucket *about = copy(record, arena_allocator(arena))->bucket;
+    Crownest__V1__Bucket *about = bucket_copy(record, arena_allocator(arena))->bucket;
     struct bucket probe = *bucket;
     struct budget alone = {.first = &probe};
     uint64_t wall_us = clock_wall_us();
@@ -246,7 +246,11 @@ static struct bucket *find(struct meter *meter, const char *project_id, const ch
     struct bucket *bucket;
 
     HASH_FIND_STR(meter->buckets, bucket_id, bucket);
-    return bucket && strcmp(bucket->record->bucket->project_id, project_id) == 0 ? bucket : NULL;
+    /* That of a plan is not there to be changed. */
+    return bucket && id_valid("bkt_", bucket_id) &&
+                   strcmp(bucket->record->bucket->project_id, project_id) == 0
+               ? bucket
+               : NULL;
 }
 
 /* One that is about to be: nothing is spent of it. */
@@ -297,7 +301,7 @@ struct status bucket_create(struct meter *meter, const char *project_id,
     if (!status_is_ok(&status))
         return status;
     (void)pthread_mutex_lock(&meter->mutex);
-    (void)bucket_insert(meter, copy(&record, NULL));
+    (void)bucket_insert(meter, bucket_copy(&record, NULL));
     budget_kick(meter);
     (void)pthread_mutex_unlock(&meter->mutex);
     *ret_bucket = about;
@@ -339,7 +343,7 @@ static Crownest__Records__BucketRecord *changed(struct meter *meter, const char 
 
     if (!bucket)
         return NULL;
-    Crownest__Records__BucketRecord *record = copy(bucket->record, arena_allocator(arena));
+    Crownest__Records__BucketRecord *record = bucket_copy(bucket->record, arena_allocator(arena));
 
     if (request->cap_unit_seconds)
         record->bucket->cap_unit_seconds = request->cap_unit_seconds;
@@ -387,7 +391,7 @@ struct status bucket_update(struct meter *meter, const char *project_id,
     struct bucket *bucket = find(meter, project_id, request->bucket_id);
 
     crownest__records__bucket_record__free_unpacked(bucket->record, NULL);
-    bucket->record = copy(record, NULL);
+    bucket->record = bucket_copy(record, NULL);
     forget_told(bucket);
     budget_kick(meter);
     (void)pthread_mutex_unlock(&meter->mutex);

@@ -202,6 +202,20 @@ static void read_note(struct meter *meter, struct bucket *bucket)
     arena_free(arena);
 }
 
+void bucket_insert_summed(struct meter *meter, Crownest__Records__BucketRecord *record)
+{
+    struct bucket *bucket = bucket_insert(meter, record);
+    struct bucket *rest = bucket->next;
+    struct budget alone = {.first = bucket};
+
+    (void)snprintf(alone.project_id, sizeof(alone.project_id), "%s", record->bucket->project_id);
+    bucket->next = NULL;
+    /* What cannot be read now is not counted: in doubt it is for the user. */
+    (void)sum_up(meter, &alone);
+    bucket->next = rest;
+    read_note(meter, bucket);
+}
+
 struct found {
     Crownest__Records__BucketRecord **records;
     size_t count;

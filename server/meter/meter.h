@@ -45,6 +45,14 @@ void meter_stop(struct meter *meter);
 /* Ends the threads. Nothing may be metered any more but what lives on. NULL is fine. */
 void meter_free(struct meter *meter);
 
+/*
+ * What a project's plan pays for in a calendar month of UTC, in compute unit seconds: from now on a
+ * bucket of the plan's name, which ends what lives when it is empty. 0: the plan has no such bound.
+ * After meter_start.
+ */
+void meter_include(struct meter *meter, const char *project_id, const char *plan,
+                   uint64_t unit_seconds);
+
 /* What a new sandbox is billed by, for its record; in the arena. key_id: empty for operators. */
 Crownest__Records__Meter *meter_part(const Crownest__V1__Resources *resources, const char *key_id,
                                      struct arena *arena);

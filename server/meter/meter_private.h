@@ -100,7 +100,13 @@ void *budget_thread(void *arg);
 int bucket_load_all(struct meter *meter);
 /* Puts it among the others; takes the record. With the mutex held. */
 struct bucket *bucket_insert(struct meter *meter, Crownest__Records__BucketRecord *record);
+/* The same, and reads what was spent of it by those that have ended. */
+void bucket_insert_summed(struct meter *meter, Crownest__Records__BucketRecord *record);
 void bucket_remove(struct meter *meter, struct bucket *bucket);
+
+/* bucket.c: a copy on its own, allocated by protobuf-c's own allocator for NULL. */
+Crownest__Records__BucketRecord *bucket_copy(const Crownest__Records__BucketRecord *record,
+                                             ProtobufCAllocator *allocator);
 
 /* bucket_note.c */
 

@@ -461,6 +461,36 @@ static void tie(struct sandbox *sandbox)
     sandbox_unref(parent);
 }
 
+/* What the plan of a project includes bounds it, unless the plan has what is more be billed. */
+static struct status include(struct sandboxes *sandboxes, const char *project_id)
+{
+    struct plan plan;
+    struct status status = quota_plan(sandboxes->quotas, project_id, &plan);
+
+    if (status_is_ok(&status))
+        meter_include(sandboxes->meter, project_id, plan.name,
+                      plan.metered_overage ? 0 : plan.included_unit_seconds);
+    return status;
+}
+
+void sandboxes_heed_plans(struct sandboxes *sandboxes)
+{
+    char projects[LIMIT_SANDBOXES][ID_SIZE];
+    struct sandbox *sandbox;
+    struct sandbox *next;
+    size_t count = 0;
+
+    (void)pthread_mutex_lock(&sandboxes->mutex);
+    HASH_ITER(hh, sandboxes->running, sandbox, next)
+    {
+        if (count < LIMIT_SANDBOXES)
+            memcpy(projects[count++], sandbox->project_id, ID_SIZE);
+    }
+    (void)pthread_mutex_unlock(&sandboxes->mutex);
+    for (size_t i = 0; i < count; i++)
+        (void)include(sandboxes, projects[i]);
+}
+
 struct status sandboxes_create(struct sandboxes *sandboxes, const uint8_t template_hash[32],
                                uint64_t ttl_ms, uint64_t lease_ms, struct arena *arena,
                                const struct sandbox_commit *commit,
@@ -475,7 +505,9 @@ struct status sandboxes_create(struct sandboxes *sandboxes, const uint8_t templa
         return status;
     fill_record(record, ttl_ms, lease_ms, arena);
     record->sandbox->created_by = arena_strdup(arena, commit->by->id);
-    status = meter_admit(sandboxes->meter, record, &metered);
+    status = include(sandboxes, record->sandbox->project_id);
+    if (status_is_ok(&status))
+        status = meter_admit(sandboxes->meter, record, &metered);
     if (status_is_ok(&status))
         status = take_jail(sandboxes, template_hash, commit, arena, record, &jail);
     if (!status_is_ok(&status)) {

@@ -58,6 +58,12 @@ struct sandbox_commit {
     void *arg;
 };
 
+/*
+ * Plans, or what projects name, have changed, or the service has started: what plans include bounds
+ * what lives.
+ */
+void sandboxes_heed_plans(struct sandboxes *sandboxes);
+
 struct sandboxes *sandboxes_new(const struct sandboxes_options *options);
 /*
  * Ends what still runs, with END_CAUSE_KILLED, or leaves it for the next process to adopt. The loop

@@ -30,6 +30,7 @@ static struct status put(struct rpc_call *call, const struct answer *answer,
     answer_keep(answer, batch, &response->base);
     status = record_commit(service->store, batch);
     quotas_renew(service->quotas);
+    sandboxes_heed_plans(service->sandboxes);
     return status;
 }
 
@@ -88,5 +89,6 @@ struct status service_plan_delete(struct rpc_call *call,
         store_batch_free(batch);
     }
     quotas_renew(service->quotas);
+    sandboxes_heed_plans(service->sandboxes);
     return status;
 }

@@ -82,6 +82,7 @@ static struct status update(struct rpc_call *call, const struct answer *answer,
     status = end_change(call, answer, batch, &status, &response->base, "project.update",
                         response->project);
     quotas_renew(service->quotas);
+    sandboxes_heed_plans(service->sandboxes);
     return status;
 }
 
