@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -17,14 +18,25 @@ static void on_signal(int number)
     caught = number;
 }
 
+/* Signals are let through only while it waits, so that none comes just before that and is missed.
+ */
+static ssize_t read_byte(int fd, const sigset_t *while_waiting, char *ret_byte)
+{
+    struct pollfd ready = {.fd = fd, .events = POLLIN};
+
+    if (while_waiting && ppoll(&ready, 1, NULL, while_waiting) < 0)
+        return -1;
+    return read(fd, ret_byte, 1);
+}
+
 /* A line without its end; what does not fit is read and left out, so that it is too long. */
-static int read_line(int fd, char ret_line[ASK_PASSWORD_SIZE])
+static int read_line(int fd, const sigset_t *while_waiting, char ret_line[ASK_PASSWORD_SIZE])
 {
     size_t size = 0;
     char c = '\0';
     ssize_t got;
 
-    while ((got = read(fd, &c, 1)) == 1 && c != '\n' && c != '\r')
+    while ((got = read_byte(fd, while_waiting, &c)) == 1 && c != '\n' && c != '\r')
         if (size < ASK_PASSWORD_SIZE - 1)
             ret_line[size++] = c;
     ret_line[size] = '\0';
@@ -34,30 +46,45 @@ static int read_line(int fd, char ret_line[ASK_PASSWORD_SIZE])
     return got == 0 && size == 0 ? -ENODATA : 0;
 }
 
-/* While the echo is off a signal must not end us: it is turned on again first. */
-static int ask_once(int tty, const char *prompt, char ret_line[ASK_PASSWORD_SIZE])
+static int ask_hidden(int tty, const char *prompt, const sigset_t *while_waiting,
+                      char ret_line[ASK_PASSWORD_SIZE])
 {
-    static const int signals[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP};
-    struct sigaction action = {.sa_handler = on_signal};
-    struct sigaction before[sizeof(signals) / sizeof(signals[0])];
     struct termios shown, hidden;
 
     if (tcgetattr(tty, &shown) < 0)
         return -errno;
-    caught = 0;
-    for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
-        (void)sigaction(signals[i], &action, &before[i]);
     hidden = shown;
     hidden.c_lflag &= (tcflag_t) ~(ECHO | ECHONL);
     int r = tcsetattr(tty, TCSAFLUSH, &hidden) < 0 ? -errno : 0;
 
     (void)!write(tty, prompt, strlen(prompt));
     if (r == 0)
-        r = read_line(tty, ret_line);
+        r = read_line(tty, while_waiting, ret_line);
     (void)!write(tty, "\n", 1);
     (void)tcsetattr(tty, TCSAFLUSH, &shown);
+    return r;
+}
+
+/* While the echo is off a signal must not end us: it is turned on again first. */
+static int ask_once(int tty, const char *prompt, char ret_line[ASK_PASSWORD_SIZE])
+{
+    static const int signals[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP};
+    struct sigaction action = {.sa_handler = on_signal};
+    struct sigaction before[sizeof(signals) / sizeof(signals[0])];
+    sigset_t blocked, outside;
+
+    (void)sigemptyset(&blocked);
+    for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
+        (void)sigaddset(&blocked, signals[i]);
+    (void)sigprocmask(SIG_BLOCK, &blocked, &outside);
+    caught = 0;
+    for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
+        (void)sigaction(signals[i], &action, &before[i]);
+    int r = ask_hidden(tty, prompt, &outside, ret_line);
+
     for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
         (void)sigaction(signals[i], &before[i], NULL);
+    (void)sigprocmask(SIG_SETMASK, &outside, NULL);
     if (caught)
         (void)raise(caught);
     return r;
@@ -84,7 +111,7 @@ static int ask(bool twice, char ret_password[ASK_PASSWORD_SIZE])
 int ask_password(const struct command *command, bool from_stdin, bool twice,
                  char ret_password[ASK_PASSWORD_SIZE])
 {
-    int r = from_stdin ? read_line(STDIN_FILENO, ret_password) : ask(twice, ret_password);
+    int r = from_stdin ? read_line(STDIN_FILENO, NULL, ret_password) : ask(twice, ret_password);
 
     if (r < 0)
         fprintf(stderr, "crownest %s: %s\n", command->name,
