@@ -316,8 +316,8 @@ void audit_stop(struct audit *audit)
 int audit_new(const char *key_file, struct audit **ret_audit, struct err *err)
 {
     /* What a user would call a resource; see server/store/schema.h. */
-    static const char *const covered[] = {"a",  "b", "c",  "j", "k", "o",
-                                          "os", "p", "pl", "s", "w", NULL};
+    static const char *const covered[] = {"a", "b",  "c", "j",  "k", "o", "os",
+                                          "p", "pl", "s", "ud", "w", NULL};
     struct signer *signer;
     int r = signer_open(key_file, &signer, err);
 

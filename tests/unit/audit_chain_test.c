@@ -95,7 +95,8 @@ static void entries_of_many_threads_are_one_chain(void **state)
 
 static void a_change_without_an_entry_is_refused(void **state)
 {
-    static const char *const types[] = {"s", "c", "k", "j", "a", "p"};
+    static const char *const types[] = {"a",  "b", "c",  "j", "k",  "o",
+                                        "os", "p", "pl", "s", "ud", "w"};
     struct audits *audits = *state;
 
     for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
