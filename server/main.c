@@ -216,6 +216,12 @@ static int open_state(struct node *node, struct err *err)
         (void)fprintf(stderr, "crownestd: %s\n", store_warning(service->store));
     if (r == 0)
         audit_start(service->audit, service->store);
+    if (r == 0)
+        r = webhooks_new(
+            &(struct webhooks_options){.store = service->store,
+                                       .audit = service->audit,
+                                       .key_file = below(&node->options, "webhook.key", path)},
+            &service->webhooks, err);
     service->admission = (struct admission){.store = service->store, .space = node->space};
     if (r == 0)
         r = blob_store_open(below(&node->options, "blobs", path), &service->blobs, err);
@@ -446,6 +452,7 @@ static void close_node(struct node *node)
     backups_free(service->backups);
     blob_store_close(service->blobs);
     quotas_free(service->quotas);
+    webhooks_free(service->webhooks);
     audit_stop(service->audit);
     store_close(service->store);
     audit_free(service->audit);

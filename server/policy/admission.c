@@ -74,6 +74,9 @@ enum need {
 #define NEED_usage_get_pricing NEED_NOTHING
 #define NEED_usage_get_receipt NEED_NOTHING
 #define NEED_usage_verify NEED_NOTHING
+#define NEED_webhook_create NEED_STORE
+#define NEED_webhook_delete NEED_STORE
+#define NEED_webhook_list NEED_NOTHING
 
 #define ENTRY(id, name, request_type, response_type) [id] = NEED_##name,
 

@@ -7,30 +7,20 @@
 
 #include "server/audit/cursor.h"
 #include "server/audit/entry.h"
+#include "server/service/check.h"
 #include "server/service/service.h"
 #include "server/util/cleanup.h"
 #include "server/util/container_of.h"
 #include "server/util/limits.h"
 
 #define VISITED_AT_ONCE 256 /* by one pull of a stream */
-#define WORD_MAX 63
+#define WORD_MAX CHECK_WORD_MAX
 
 static struct status damaged(void)
 {
     return status_error(STATUS_DATA_LOSS, "AUDIT_DAMAGED",
                         "an entry of the audit is missing or cannot be read; `crownest audit "
                         "export` and `crownest audit verify` name it");
-}
-
-/* Letters of ids, actors and actions. */
-static struct status check_word(const char *field, const char *word)
-{
-    size_t size = strlen(word);
-
-    if (size > WORD_MAX || strspn(word, "abcdefghijklmnopqrstuvwxyz0123456789_.:-") != size)
-        return status_invalid(field, "FILTER_INVALID",
-                              "%s is at most %d characters of [a-z0-9_.:-]", field, WORD_MAX);
-    return STATUS_OK_VALUE;
 }
 
 /* Which project: that of the caller, or all. */
@@ -142,10 +132,8 @@ static struct status check_watch(const Crownest__V1__WatchAuditRequest *request)
 {
     struct status status = check_word("resource_id", request->resource_id);
 
-    if (request->n_actions > AUDIT_ACTIONS_MAX)
-        return status_invalid("actions", "FILTER_INVALID", "at most %d actions", AUDIT_ACTIONS_MAX);
-    for (size_t i = 0; i < request->n_actions && status_is_ok(&status); i++)
-        status = check_word("actions", request->actions[i]);
+    if (status_is_ok(&status))
+        status = check_actions(request->actions, request->n_actions);
     if (status_is_ok(&status) && request->live_only && request->after_sequence > 0)
         status = status_invalid("live_only", "WATCH_INVALID",
                                 "after_sequence says where to go on from; with live_only it is 0");

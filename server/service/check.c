@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "server/artifact/collect.h"
+#include "server/audit/cursor.h"
 #include "server/util/limits.h"
 #include "server/util/path.h"
 #include "server/util/prototime.h"
@@ -155,5 +156,26 @@ struct status check_command(const Crownest__V1__CommandSpec *spec, struct arena 
         protoduration_ms(spec->timeout, LIMIT_TIMEOUT_S * 1000ULL, &record->timeout_ms) < 0)
         status = status_invalid("command.timeout", "TIMEOUT_INVALID",
                                 "a timeout is more than 0 and at most %d seconds", LIMIT_TIMEOUT_S);
+    return status;
+}
+
+struct status check_word(const char *field, const char *word)
+{
+    size_t size = strlen(word);
+
+    if (size > CHECK_WORD_MAX || strspn(word, "abcdefghijklmnopqrstuvwxyz0123456789_.:-") != size)
+        return status_invalid(field, "FILTER_INVALID",
+                              "%s is at most %d characters of [a-z0-9_.:-]", field, CHECK_WORD_MAX);
+    return STATUS_OK_VALUE;
+}
+
+struct status check_actions(char *const *actions, size_t count)
+{
+    struct status status = STATUS_OK_VALUE;
+
+    if (count > AUDIT_ACTIONS_MAX)
+        return status_invalid("actions", "FILTER_INVALID", "at most %d actions", AUDIT_ACTIONS_MAX);
+    for (size_t i = 0; i < count && status_is_ok(&status); i++)
+        status = check_word("actions", actions[i]);
     return status;
 }

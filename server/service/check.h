@@ -15,6 +15,13 @@ struct status check_variable(const char *field, const char *name);
 struct status check_command(const Crownest__V1__CommandSpec *spec, struct arena *arena,
                             Crownest__Records__CommandRecord **ret_record);
 
+#define CHECK_WORD_MAX 63
+
+/* Letters of ids, actors and actions; INVALID_ARGUMENT FILTER_INVALID at the field. */
+struct status check_word(const char *field, const char *word);
+/* Those of a filter of entries: the same at `actions`, or when there are too many. */
+struct status check_actions(char *const *actions, size_t count);
+
 /* The size of a terminal, defaults filled in. INVALID_ARGUMENT TERMINAL_INVALID at field.rows or
  * field.columns. */
 struct status check_terminal(const Crownest__V1__TerminalSize *size, const char *field,

@@ -17,6 +17,7 @@
 #include "server/sandbox/preview.h"
 #include "server/sandbox/sandbox.h"
 #include "server/store/store.h"
+#include "server/webhook/webhook.h"
 
 struct service {
     struct store *store;
@@ -29,6 +30,7 @@ struct service {
     struct commands *commands;
     struct blob_store *blobs;
     struct backups *backups;
+    struct webhooks *webhooks;
     struct answers *answers;
     struct previews previews;
     const char *template_directory;

@@ -16,6 +16,7 @@
  *   a/<project>/<artifact>          Artifact              as/<project>/<sandbox>/<artifact> (index)
  *   p/<project>/<preview>           PreviewRecord         pi/<preview>         → project id
  *   ps/<project>/<sandbox>/<preview>  (index)
+ *   w/<webhook>                     Webhook               wc/<webhook>         → WebhookProgress
  *   e/<number>                      hash, AuditEntry      the chain: see struct store_chain
  *   ea/<actor>/<number>  er/<id>/<number>  ep/<project>/<number>  (indexes of it)
  *   r/<project>/<request id>        AnswerRecord

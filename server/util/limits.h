@@ -76,3 +76,16 @@
 #define LIMIT_LOG_RETENTION_DEFAULT_S 2592000
 #define LIMIT_ARTIFACT_RETENTION_DEFAULT_S 2592000
 #define LIMIT_TOMBSTONE_RETENTION_DEFAULT_S 7776000
+
+#define LIMIT_WEBHOOKS 64
+#define LIMIT_WEBHOOK_URL 2048
+#define LIMIT_WEBHOOK_THREADS 4                /* that deliver, one for a webhook */
+#define LIMIT_WEBHOOK_SLOW_THREADS 2           /* of them, if its last delivery failed, or took */
+#define LIMIT_WEBHOOK_SLOW_MS 1000             /* so long */
+#define LIMIT_WEBHOOK_ENTRIES 100              /* of one delivery */
+#define LIMIT_WEBHOOK_BODY (256U << 10)        /* of one delivery */
+#define LIMIT_WEBHOOK_ANSWER_BYTES (64U << 10) /* of an answer; then it is cut */
+#define LIMIT_WEBHOOK_CONNECT_MS 5000
+#define LIMIT_WEBHOOK_DELIVERY_MS 15000
+#define LIMIT_WEBHOOK_BACKOFF_MIN_MS 1000
+#define LIMIT_WEBHOOK_BACKOFF_MAX_MS 600000

@@ -50,7 +50,7 @@ static const char *id_for(const ProtobufCMessageDescriptor *type, const char *na
     } known[] = {
         {"sandbox_id", ids->sandbox},   {"command_id", ids->command}, {"preview_id", ids->preview},
         {"artifact_id", ids->artifact}, {"key_id", ids->key},         {"resource_id", ids->sandbox},
-        {"bucket_id", ids->bucket},
+        {"bucket_id", ids->bucket},     {"webhook_id", ids->webhook},
     };
 
     if ((!ends_with(name, "_id") && !ends_with(name, "_ids")) || among(free_ids, name))

@@ -18,6 +18,7 @@ struct filler_ids {
     char artifact[FILLER_ID_SIZE];
     char bucket[FILLER_ID_SIZE];
     char key[FILLER_ID_SIZE];
+    char webhook[FILLER_ID_SIZE];
 };
 
 /* Freed with protobuf_c_message_free_unpacked. ret_ids: whether any field took one. */

@@ -13,6 +13,7 @@
 #include "bindings/c/crownest_key.h"
 #include "bindings/c/crownest_operator.h"
 #include "bindings/c/crownest_preview.h"
+#include "bindings/c/crownest_webhook.h"
 #include "tests/rpc/filler.h"
 #include "tests/rpc/matrix_answer.h"
 #include "tests/rpc/service_fixture.h"
@@ -41,7 +42,8 @@ static const struct filler_ids unknown_ids = {.sandbox = "sbx_01h455vb4pex5vsknk
                                               .preview = "prv_01h455vb4pex5vsknk084sn02q",
                                               .artifact = "art_01h455vb4pex5vsknk084sn02q",
                                               .bucket = "bkt_01h455vb4pex5vsknk084sn02q",
-                                              .key = "key_01h455vb4pex5vsknk084sn02q"};
+                                              .key = "key_01h455vb4pex5vsknk084sn02q",
+                                              .webhook = "whk_01h455vb4pex5vsknk084sn02q"};
 
 static struct crownest_error error;
 
@@ -289,6 +291,27 @@ static void find_bucket(const struct service *service, char ret_id[FILLER_ID_SIZ
     memcpy(ret_id, id, sizeof(id));
 }
 
+/* The one webhook of the default project, which nothing fits. */
+static void find_webhook(const struct service *service, char ret_id[FILLER_ID_SIZE])
+{
+    static char id[FILLER_ID_SIZE];
+    Crownest__V1__CreateWebhookRequest request = CROWNEST__V1__CREATE_WEBHOOK_REQUEST__INIT;
+    Crownest__V1__CreateWebhookResponse *response;
+    char *actions[] = {STEP_TEXT("nothing")};
+
+    if (id[0] == '\0') {
+        request.url = STEP_TEXT("http://127.0.0.1:9/");
+        request.actions = actions;
+        request.n_actions = 1;
+        assert_done(
+            crownest_webhook_create(service->operator_client, &request, NULL, &response, &error),
+            &error);
+        (void)snprintf(id, sizeof(id), "%s", response->webhook->webhook_id);
+        crownest__v1__create_webhook_response__free_unpacked(response, NULL);
+    }
+    memcpy(ret_id, id, sizeof(id));
+}
+
 /* Of the default project. line: of the command that is one of them. */
 static void make_resources(const struct service *service, const char *line,
                            struct filler_ids *ret_ids)
@@ -311,6 +334,7 @@ static void make_resources(const struct service *service, const char *line,
         0);
     assert_done(crownest_key_who_am_i(client, &ask, NULL, &me, &error), &error);
     find_bucket(service, ret_ids->bucket);
+    find_webhook(service, ret_ids->webhook);
     (void)snprintf(ret_ids->key, FILLER_ID_SIZE, "%s", me->key->key_id);
     crownest__v1__who_am_iresponse__free_unpacked(me, NULL);
 }
@@ -318,8 +342,8 @@ static void make_resources(const struct service *service, const char *line,
 static void assert_silent(const struct rpc_method *method, const struct answer *answer,
                           const struct filler_ids *ids)
 {
-    const char *const all[] = {ids->sandbox,  ids->command, ids->preview,
-                               ids->artifact, ids->bucket,  ids->key};
+    const char *const all[] = {ids->sandbox, ids->command, ids->preview, ids->artifact,
+                               ids->bucket,  ids->key,     ids->webhook};
 
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
         if (answer_holds(answer, all[i]))

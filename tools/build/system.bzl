@@ -6,6 +6,7 @@ _PKG_CONFIG = {
     "cap": (["libcap"], []),
     "cmocka": (["cmocka"], []),
     "crypto": (["libcrypto"], []),
+    "curl": (["libcurl"], []),
     "deflate": (["libdeflate"], []),
     # upb is linked by gRPC itself and used for reflection; it must be this very library. The
     # deadlock detector of abseil is switched off through its synchronization library.
