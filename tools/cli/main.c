@@ -54,6 +54,9 @@ static const struct command *const commands[] = {
     &command_usage_receipt,
     &command_usage_verify,
     &command_usage, /* behind those whose first word it is */
+    &command_webhooks_create,
+    &command_webhooks_list,
+    &command_webhooks_delete,
     &command_backup,
     &command_restore,
     &command_version,
