@@ -4,11 +4,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/evp.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include <uthash.h>
 
 #include "server/util/cleanup.h"
 #include "server/util/failpoint.h"
@@ -25,9 +28,18 @@ struct place {
     char file[HEX_DIGITS + 1];
 };
 
+/* A blob that is about to be recorded. */
+struct pin {
+    char hex[HEX_DIGITS + 1];
+    unsigned count;
+    UT_hash_handle hh;
+};
+
 struct blob_store {
     int unfinished; /* directory of what is being copied */
     int finished;   /* directory of the digests' directories */
+    pthread_mutex_t mutex;
+    struct pin *pins; /* under the mutex, as is each removal */
 };
 
 static int open_directory(int at, const char *path)
@@ -102,17 +114,56 @@ int blob_store_open(const char *directory, struct blob_store **ret_store, struct
         return err_set(err, ENOMEM, "no memory for the store of blobs");
     store->unfinished = take_fd(&unfinished);
     store->finished = take_fd(&finished);
+    store->pins = NULL;
+    (void)pthread_mutex_init(&store->mutex, NULL);
     *ret_store = store;
     return 0;
 }
 
 void blob_store_close(struct blob_store *store)
 {
+    struct pin *pin;
+    struct pin *next;
+
     if (!store)
         return;
+    HASH_ITER(hh, store->pins, pin, next)
+    {
+        HASH_DEL(store->pins, pin);
+        free(pin);
+    }
+    (void)pthread_mutex_destroy(&store->mutex);
     (void)close(store->unfinished);
     (void)close(store->finished);
     free(store);
+}
+
+static void pin_blob(struct blob_store *store, const char *hex)
+{
+    struct pin *pin = NULL;
+
+    lock_scope(&store->mutex);
+    HASH_FIND_STR(store->pins, hex, pin);
+    if (!pin) {
+        pin = calloc(1, sizeof(*pin));
+        if (!pin)
+            abort();
+        (void)snprintf(pin->hex, sizeof(pin->hex), "%s", hex);
+        HASH_ADD_STR(store->pins, hex, pin);
+    }
+    pin->count++;
+}
+
+static void unpin_blob(struct blob_store *store, const char *hex)
+{
+    struct pin *pin = NULL;
+
+    lock_scope(&store->mutex);
+    HASH_FIND_STR(store->pins, hex, pin);
+    if (pin && --pin->count == 0) {
+        HASH_DEL(store->pins, pin);
+        free(pin);
+    }
 }
 
 static int write_all(int fd, const uint8_t *data, size_t size)
@@ -216,8 +267,13 @@ int blob_put(struct blob_store *store, int from_fd, uint64_t limit,
     int result = copy_and_digest(from_fd, fd, limit, &place, &size);
 
     FAILPOINT("artifact.copied");
-    if (result == 0)
+    if (result == 0) {
+        /* Before it has its name: a removal that comes between would otherwise take it away. */
+        pin_blob(store, place.file);
         result = publish(store, temporary, &place);
+        if (result < 0)
+            unpin_blob(store, place.file);
+    }
     FAILPOINT("artifact.published");
     (void)unlinkat(store->unfinished, temporary, 0);
     if (result == -EFBIG)
@@ -229,15 +285,78 @@ int blob_put(struct blob_store *store, int from_fd, uint64_t limit,
     return 0;
 }
 
-int blob_open(struct blob_store *store, const char *digest)
+/* The 64 digits, or NULL for what is no digest. */
+static const char *hex_of(const char *digest)
 {
-    char path[3 + HEX_DIGITS + 1];
-
     if (strncmp(digest, PREFIX, strlen(PREFIX)) != 0)
-        return -EINVAL;
+        return NULL;
     const char *hex = digest + strlen(PREFIX);
 
     if (strlen(hex) != HEX_DIGITS || strspn(hex, "0123456789abcdef") != HEX_DIGITS)
+        return NULL;
+    return hex;
+}
+
+void blob_unpin(struct blob_store *store, const char *digest)
+{
+    const char *hex = hex_of(digest);
+
+    if (hex)
+        unpin_blob(store, hex);
+}
+
+bool blob_remove(struct blob_store *store, const char *digest, blob_wanted_fn *wanted, void *arg)
+{
+    const char *hex = hex_of(digest);
+    char path[3 + HEX_DIGITS + 1];
+    struct pin *pin = NULL;
+
+    if (!hex)
+        return false;
+    (void)snprintf(path, sizeof(path), "%.2s/%s", hex, hex);
+    lock_scope(&store->mutex);
+    HASH_FIND_STR(store->pins, hex, pin);
+    if (pin || wanted(arg, digest))
+        return false;
+    return unlinkat(store->finished, path, 0) == 0 || errno == ENOENT;
+}
+
+/* Returns whether to go on. */
+static bool visit_directory(const struct blob_store *store, const char *name, blob_visit_fn *visit,
+                            void *arg)
+{
+    int fd = openat(store->finished, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    DIR *dir __attribute__((cleanup(cleanup_dir_fn))) = fd < 0 ? NULL : fdopendir(fd);
+
+    if (!dir)
+        return true;
+    for (struct dirent *entry; (entry = readdir(dir));) {
+        char digest[BLOB_DIGEST_SIZE];
+
+        (void)snprintf(digest, sizeof(digest), PREFIX "%.64s", entry->d_name);
+        if (hex_of(digest) && !visit(arg, digest))
+            return false;
+    }
+    return true;
+}
+
+void blob_each(struct blob_store *store, blob_visit_fn *visit, void *arg)
+{
+    for (unsigned i = 0; i < 256; i++) {
+        char name[3];
+
+        (void)snprintf(name, sizeof(name), "%02x", i);
+        if (!visit_directory(store, name, visit, arg))
+            return;
+    }
+}
+
+int blob_open(struct blob_store *store, const char *digest)
+{
+    const char *hex = hex_of(digest);
+    char path[3 + HEX_DIGITS + 1];
+
+    if (!hex)
         return -EINVAL;
     (void)snprintf(path, sizeof(path), "%.2s/%s", hex, hex);
     int fd = openat(store->finished, path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);

@@ -1,10 +1,11 @@
 #include "server/artifact/collect.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
-#include "server/store/record.h"
+#include "server/artifact/artifacts.h"
 #include "server/util/cleanup.h"
 #include "server/util/clock.h"
 #include "server/util/id.h"
@@ -181,6 +182,46 @@ static Crownest__V1__Artifact *artifact_new(const struct collection *collection,
     return artifact;
 }
 
+/* Counts it, once its size is known; what is refused is not kept. */
+static struct status count_file(struct collection *collection, const char *digest, uint64_t size)
+{
+    const struct collect_options *options = collection->options;
+    struct quota_amounts amounts = {{[QUOTA_ARTIFACT_BYTES] = size}};
+    struct status status = quota_take(options->quotas, options->project_id, &amounts);
+
+    if (!status_is_ok(&status))
+        blob_unpin(options->blobs, digest);
+    return status;
+}
+
+/* Whether it is the plan that has no room for more than so much. */
+static struct status check_room(const struct collection *collection, uint64_t limit)
+{
+    const struct collect_options *options = collection->options;
+    struct quota_amounts amounts = {{[QUOTA_ARTIFACT_BYTES] = limit + 1}};
+    struct status status = quota_take(options->quotas, options->project_id, &amounts);
+
+    if (status_is_ok(&status))
+        quota_give(options->quotas, options->project_id, &amounts);
+    return status;
+}
+
+static struct status copy_failed(const struct found *file, int error)
+{
+    if (error == -EFBIG)
+        return status_error(STATUS_RESOURCE_EXHAUSTED, "ARTIFACT_TOO_LARGE",
+                            "%.160s is larger than %llu bytes, or makes its collection larger than "
+                            "%llu",
+                            file->path, LIMIT_ARTIFACT_BYTES, LIMIT_COLLECT_BYTES);
+    if (error == -ENOSPC || error == -EDQUOT)
+        return status_unavailable("DISK_FULL",
+                                  "the service's disk has no room for %.160s: ask its operator to "
+                                  "make room, then try again",
+                                  file->path);
+    return status_unavailable("ARTIFACT_STORE_FAILED", "%.200s could not be stored: %s", file->path,
+                              strerror(-error));
+}
+
 static struct status keep_file(struct collection *collection, const struct found *file,
                                struct collect_result *result)
 {
@@ -188,24 +229,24 @@ static struct status keep_file(struct collection *collection, const struct found
     uint64_t size;
     uint64_t limit = collection->bytes_left < LIMIT_ARTIFACT_BYTES ? collection->bytes_left
                                                                    : LIMIT_ARTIFACT_BYTES;
+    uint64_t left = quota_left(collection->options->quotas, collection->options->project_id,
+                               QUOTA_ARTIFACT_BYTES);
+    struct status status = STATUS_OK_VALUE;
+
+    if (left < limit)
+        limit = left;
     int r = blob_put(collection->options->blobs, file->fd, limit, digest, &size, NULL);
 
-    if (r == -EFBIG)
-        return status_error(STATUS_RESOURCE_EXHAUSTED, "ARTIFACT_TOO_LARGE",
-                            "%.160s is larger than %llu bytes, or makes its collection larger than "
-                            "%llu",
-                            file->path, LIMIT_ARTIFACT_BYTES, LIMIT_COLLECT_BYTES);
-    if (r == -ENOSPC || r == -EDQUOT)
-        return status_unavailable("DISK_FULL",
-                                  "the service's disk has no room for %.160s: ask its operator to "
-                                  "make room, then try again",
-                                  file->path);
+    if (r == -EFBIG && left == limit)
+        status = check_room(collection, limit);
     if (r < 0)
-        return status_unavailable("ARTIFACT_STORE_FAILED", "%.200s could not be stored: %s",
-                                  file->path, strerror(-r));
+        return status_is_ok(&status) ? copy_failed(file, r) : status;
+    status = count_file(collection, digest, size);
+    if (!status_is_ok(&status))
+        return status;
     collection->bytes_left -= size;
     result->artifacts[result->artifact_count++] = artifact_new(collection, file, digest, size);
-    return STATUS_OK_VALUE;
+    return status;
 }
 
 static void collection_start(struct collection *collection, const struct collect_options *options,
@@ -242,7 +283,22 @@ struct status collect_all(const struct collect_options *options, struct arena *a
     for (size_t i = 0; i < collection.count && status_is_ok(&status); i++)
         status = keep_file(&collection, &collection.files[i], ret_result);
     collection_close(&collection);
+    if (!status_is_ok(&status))
+        collect_settle(options, ret_result, false);
     return status;
+}
+
+void collect_settle(const struct collect_options *options, const struct collect_result *result,
+                    bool recorded)
+{
+    for (size_t i = 0; i < result->artifact_count; i++) {
+        const Crownest__V1__Artifact *artifact = result->artifacts[i];
+        struct quota_amounts amounts = {{[QUOTA_ARTIFACT_BYTES] = artifact->size_bytes}};
+
+        blob_unpin(options->blobs, artifact->digest);
+        if (!recorded)
+            quota_give(options->quotas, options->project_id, &amounts);
+    }
 }
 
 static void add_failure(struct collect_result *result, struct arena *arena, const char *path,
@@ -290,17 +346,13 @@ void collect_record(struct store_batch *batch, const struct collect_result *resu
 {
     for (size_t i = 0; i < result->artifact_count; i++) {
         const Crownest__V1__Artifact *artifact = result->artifacts[i];
-        struct schema_key key = schema_key("a", artifact->project_id, artifact->artifact_id, NULL);
-        struct schema_key by_sandbox =
-            schema_key("as", artifact->project_id, artifact->sandbox_id, artifact->artifact_id);
 
+        artifact_put(batch, artifact);
         audit_add(batch, &(struct audit_entry){.actor = by,
                                                .action = "artifact.collect",
                                                .resource_id = artifact->artifact_id,
                                                .project_id = artifact->project_id,
                                                .sandbox_id = artifact->sandbox_id,
                                                .detail = artifact->digest});
-        record_put(batch, &key, &artifact->base);
-        record_put_string(batch, &by_sandbox, "");
     }
 }

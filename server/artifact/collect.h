@@ -10,6 +10,7 @@
 #include "crownest/v1/command.pb-c.h"
 #include "server/artifact/blob.h"
 #include "server/audit/audit.h"
+#include "server/plan/quota.h"
 #include "server/sandbox/nest.h"
 #include "server/store/store.h"
 #include "server/util/arena.h"
@@ -18,6 +19,7 @@
 struct collect_options {
     struct nest *nest;
     struct blob_store *blobs;
+    struct quotas *quotas; /* may be NULL */
     Crownest__V1__CollectItem *const *items;
     size_t item_count;
     const char *field; /* what the items are called in the request */
@@ -38,7 +40,10 @@ struct collect_result {
 struct status collect_check(Crownest__V1__CollectItem *const *items, size_t count,
                             const char *field);
 
-/* All or none: the first item that fails is the status. No record is written. */
+/*
+ * All or none: the first item that fails is the status, RESOURCE_EXHAUSTED QUOTA_ARTIFACT_BYTES
+ * among others. No record is written.
+ */
 struct status collect_all(const struct collect_options *options, struct arena *arena,
                           struct collect_result *ret_result);
 
@@ -48,6 +53,13 @@ void collect_some(const struct collect_options *options, struct arena *arena,
 
 /* How many bytes the artifacts have together. */
 uint64_t collect_bytes(const struct collect_result *result);
+
+/*
+ * After collect_all has succeeded, or collect_some: the artifacts are recorded now, or will not be.
+ * Until then their blobs are pinned, and their bytes counted.
+ */
+void collect_settle(const struct collect_options *options, const struct collect_result *result,
+                    bool recorded);
 
 /* Adds the artifacts' records to a batch. by: who wants them; NULL: the command's declaration. */
 void collect_record(struct store_batch *batch, const struct collect_result *result,

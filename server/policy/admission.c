@@ -8,6 +8,7 @@ enum need {
 
 #define NEED_admin_backup NEED_STORE
 #define NEED_artifact_collect NEED_ROOM
+#define NEED_artifact_delete NEED_STORE
 #define NEED_artifact_download NEED_NOTHING
 #define NEED_artifact_get NEED_NOTHING
 #define NEED_artifact_list NEED_NOTHING

@@ -66,6 +66,20 @@ static void set_usage(const struct command *command, Crownest__V1__Command *reco
     record->end_time = prototime_from_us(arena, command->end_us);
 }
 
+static struct collect_options collecting(const struct command *command,
+                                         const Crownest__Records__CommandRecord *record)
+{
+    return (struct collect_options){.nest = sandbox_nest(command->sandbox),
+                                    .blobs = command->owner->options.blobs,
+                                    .quotas = command->owner->options.quotas,
+                                    .items = record->collect,
+                                    .item_count = record->n_collect,
+                                    .field = "command.collect",
+                                    .project_id = command->project_id,
+                                    .sandbox_id = sandbox_id(command->sandbox),
+                                    .command_id = command->id};
+}
+
 static void collect_declared(struct command *command, Crownest__Records__CommandRecord *record,
                              struct arena *arena, struct collect_result *result)
 {
@@ -75,14 +89,7 @@ static void collect_declared(struct command *command, Crownest__Records__Command
 
     if (record->n_collect == 0 || !due || command->lost)
         return;
-    struct collect_options options = {.nest = sandbox_nest(command->sandbox),
-                                      .blobs = command->owner->options.blobs,
-                                      .items = record->collect,
-                                      .item_count = record->n_collect,
-                                      .field = "command.collect",
-                                      .project_id = command->project_id,
-                                      .sandbox_id = sandbox_id(command->sandbox),
-                                      .command_id = command->id};
+    struct collect_options options = collecting(command, record);
 
     collect_some(&options, arena, result);
     record->artifacts = result->artifacts;
@@ -127,6 +134,9 @@ static bool record_end(struct command *command, struct arena *arena)
     command->recorded = command_record_exit(store, record, &collected) == 0;
     if (command->recorded)
         count_bytes(command, record->command, &collected);
+    struct collect_options options = collecting(command, record);
+
+    collect_settle(&options, &collected, command->recorded);
     return command->recorded;
 }
 

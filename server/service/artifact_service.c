@@ -10,15 +10,8 @@
 static struct status read_artifact(struct rpc_call *call, const char *id,
                                    Crownest__V1__Artifact **ret_artifact)
 {
-    struct schema_key key = schema_key("a", rpc_call_caller(call)->project_id, id, NULL);
-
-    if (!id_valid("art_", id) ||
-        record_get(service_of(call)->store, &key, &crownest__v1__artifact__descriptor,
-                   rpc_call_arena(call), ret_artifact) < 0)
-        return status_at(status_error(STATUS_NOT_FOUND, "ARTIFACT_NOT_FOUND",
-                                      "no artifact with this id in this project"),
-                         "artifact_id");
-    return STATUS_OK_VALUE;
+    return artifact_get(&service_of(call)->artifacts, rpc_call_caller(call)->project_id, id,
+                        rpc_call_arena(call), ret_artifact);
 }
 
 static struct status collect(struct rpc_call *call, const struct answer *answer,
@@ -29,6 +22,7 @@ static struct status collect(struct rpc_call *call, const struct answer *answer,
     struct service *service = service_of(call);
     struct collect_options options = {.nest = sandbox_nest(sandbox),
                                       .blobs = service->blobs,
+                                      .quotas = service->quotas,
                                       .items = request->items,
                                       .item_count = request->n_items,
                                       .field = "items",
@@ -51,6 +45,7 @@ static struct status collect(struct rpc_call *call, const struct answer *answer,
     status = record_commit(service->store, batch);
     if (status_is_ok(&status))
         sandbox_count(sandbox, (struct meter_bytes){.artifact = collect_bytes(&result)});
+    collect_settle(&options, &result, status_is_ok(&status));
     return status;
 }
 
@@ -80,7 +75,18 @@ struct status service_artifact_collect(struct rpc_call *call,
         status = collect(call, &answer, request, sandbox, response);
     sandbox_unref(sandbox);
     answer_end(&answer);
+    allowance_tell(call, QUOTA_ARTIFACT_BYTES);
     return status;
+}
+
+struct status service_artifact_delete(struct rpc_call *call,
+                                      const Crownest__V1__DeleteArtifactRequest *request,
+                                      Crownest__V1__DeleteArtifactResponse *response)
+{
+    struct audit_actor by = service_actor(call);
+
+    return artifact_remove(&service_of(call)->artifacts, rpc_call_caller(call)->project_id,
+                           request->artifact_id, &by, rpc_call_arena(call), &response->artifact);
 }
 
 struct status service_artifact_get(struct rpc_call *call,

@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include "server/artifact/artifacts.h"
 #include "server/artifact/blob.h"
 #include "server/audit/audit.h"
 #include "server/backup/backup.h"
@@ -29,6 +30,7 @@ struct service {
     struct sandboxes *sandboxes;
     struct commands *commands;
     struct blob_store *blobs;
+    struct artifacts artifacts;
     struct backups *backups;
     struct webhooks *webhooks;
     struct answers *answers;

@@ -13,7 +13,9 @@
  *   cs/<project>/<sandbox>/<command>  (index)
  *   l/<project>/<end>/<command>    (index: its log is kept)
  *   lc/<end>/<command>              (index: its log is to be compressed)
+ *   lx/<command>                    (its record is gone: its log is to be removed)
  *   a/<project>/<artifact>          Artifact              as/<project>/<sandbox>/<artifact> (index)
+ *   ad/<digest in hex>/<artifact>   → project id          m/<what>             (what was done to old records)
  *   p/<project>/<preview>           PreviewRecord         pi/<preview>         → project id
  *   ps/<project>/<sandbox>/<preview>  (index)
  *   w/<webhook>                     Webhook               wc/<webhook>         → WebhookProgress

@@ -18,19 +18,16 @@
 static const char *const grows[] = {"ArtifactService.Collect", "CommandService.Run",
                                     "CommandService.Start", "SandboxService.Create", NULL};
 
-static const char *const writes[] = {"AdminService.Backup",    "BucketService.Create",
-                                     "BucketService.Delete",   "BucketService.Update",
-                                     "FileService.MakeDir",    "FileService.Move",
-                                     "FileService.Remove",     "KeyService.Create",
-                                     "KeyService.Revoke",      "OperatorService.Create",
-                                     "OperatorService.Delete", "OperatorService.Login",
-                                     "OperatorService.Logout", "OperatorService.SetPassword",
-                                     "PlanService.Delete",     "PlanService.Put",
-                                     "PreviewService.Create",  "PreviewService.Delete",
-                                     "ProjectService.Create",  "ProjectService.Update",
-                                     "SandboxService.Pause",   "SandboxService.Resume",
-                                     "SandboxService.Update",  "WebhookService.Create",
-                                     "WebhookService.Delete",  NULL};
+static const char *const writes[] = {
+    "AdminService.Backup",   "ArtifactService.Delete", "BucketService.Create",
+    "BucketService.Delete",  "BucketService.Update",   "FileService.MakeDir",
+    "FileService.Move",      "FileService.Remove",     "KeyService.Create",
+    "KeyService.Revoke",     "OperatorService.Create", "OperatorService.Delete",
+    "OperatorService.Login", "OperatorService.Logout", "OperatorService.SetPassword",
+    "PlanService.Delete",    "PlanService.Put",        "PreviewService.Create",
+    "PreviewService.Delete", "ProjectService.Create",  "ProjectService.Update",
+    "SandboxService.Pause",  "SandboxService.Resume",  "SandboxService.Update",
+    "WebhookService.Create", "WebhookService.Delete",  NULL};
 
 static bool among(const char *const *names, const char *name)
 {

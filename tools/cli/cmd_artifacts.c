@@ -221,6 +221,32 @@ static int get_run(const struct command *command, int argc, char **argv)
     return get(command, &values, argv[first]);
 }
 
+static int delete_one(const struct command *command, struct crownest_client *client, char *id)
+{
+    Crownest__V1__DeleteArtifactRequest request = CROWNEST__V1__DELETE_ARTIFACT_REQUEST__INIT;
+    Crownest__V1__DeleteArtifactResponse *response;
+    struct crownest_error error;
+
+    request.artifact_id = id;
+    if (crownest_artifact_delete(client, &request, NULL, &response, &error))
+        return connect_failed(command, client, &error);
+    (void)puts(response->artifact->artifact_id);
+    crownest__v1__delete_artifact_response__free_unpacked(response, NULL);
+    return EXIT_OK;
+}
+
+static int delete_run(const struct command *command, int argc, char **argv)
+{
+    return connect_each(command, argc, argv, "an artifact", delete_one);
+}
+
+const struct command command_artifacts_delete = {
+    .name = "artifacts delete",
+    .operands = "ARTIFACT...",
+    .summary = "delete artifacts",
+    .run = delete_run,
+};
+
 const struct command command_artifacts_list = {
     .name = "artifacts list",
     .operands = "[SANDBOX]",

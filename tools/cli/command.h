@@ -61,6 +61,7 @@ extern const struct command command_resume;
 extern const struct command command_kill;
 extern const struct command command_artifacts_list;
 extern const struct command command_artifacts_get;
+extern const struct command command_artifacts_delete;
 extern const struct command command_audit_list;
 extern const struct command command_audit_watch;
 extern const struct command command_audit_export;

@@ -42,6 +42,7 @@ static const struct command *const commands[] = {
     &command_kill,
     &command_artifacts_list,
     &command_artifacts_get,
+    &command_artifacts_delete,
     &command_audit_list,
     &command_audit_watch,
     &command_audit_export,
