@@ -20,7 +20,7 @@
 #include "server/policy/authorize.h"
 #include "server/policy/project.h"
 #include "server/rpc/rpc.h"
-#include "server/sandbox/log_sweeper.h"
+#include "server/sandbox/sweeper.h"
 #include "server/sandbox/preview_visits.h"
 #include "server/service/service.h"
 #include "server/util/failpoint.h"
@@ -48,7 +48,7 @@ struct node {
     struct loop *loop;
     struct sandboxd *sandboxd;
     struct service service;
-    struct log_sweeper *log_sweeper;
+    struct sweeper *sweeper;
     struct preview_visits *visits;
     struct rpc_server *rpc;
     struct gateway *gateway;
@@ -229,6 +229,10 @@ static int open_state(struct node *node, struct err *err)
         r = backups_new(service->store, node->options.data, &service->backups, err);
     if (r == 0)
         service->quotas = quotas_new(service->store);
+    service->artifacts = (struct artifacts){
+        .store = service->store, .blobs = service->blobs, .quotas = service->quotas};
+    if (r == 0 && artifacts_load(&service->artifacts) < 0)
+        r = err_set(err, EIO, "the artifacts that there are cannot be counted");
     if (r == 0 && project_ensure_default(service->store) < 0)
         r = err_set(err, EIO, "the project `%s` cannot be written", PROJECT_DEFAULT);
     return r;
@@ -282,7 +286,12 @@ static int open_domain(struct node *node, struct err *err)
             return err_set(err, EIO, "what was spent of the buckets cannot be read");
         sandboxes_heed_plans(service->sandboxes);
         sandboxes_greet(service->sandboxes);
-        node->log_sweeper = log_sweeper_new(service->store, path);
+        struct sweep sweep = {.store = service->store,
+                              .quotas = service->quotas,
+                              .artifacts = &service->artifacts,
+                              .log_directory = path};
+
+        node->sweeper = sweeper_new(&sweep);
     }
     return r;
 }
@@ -439,7 +448,7 @@ static void close_node(struct node *node)
     answers_free(service->answers);
     key_uses_free(service->authority.uses);
     operators_free(service->authority.operators);
-    log_sweeper_free(node->log_sweeper);
+    sweeper_free(node->sweeper);
     meter_stop(service->meter);
     /* What the loop calls, and what finishes commands, works on the sandboxes to the end. */
     sandboxes_stop(service->sandboxes, node->options.kill_on_exit);

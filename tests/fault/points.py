@@ -58,6 +58,8 @@ SERVER = {
     "artifact.copied": (DIE, 4),
     "artifact.published": (DIE, 4),
     "artifact.collected": (DIE, 3),
+    "artifact.removed": (DIE, 1),
+    "tombstone.removed": (DIE, 1),
     "answer.done": (DIE, 6),
     "answer.end": (DIE, 20),
 }

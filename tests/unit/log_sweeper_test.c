@@ -18,7 +18,7 @@
 #include "crownest/v1/project.pb-c.h"
 #include "server/log/log.h"
 #include "server/sandbox/command_record.h"
-#include "server/sandbox/log_sweeper.h"
+#include "server/sandbox/sweeper.h"
 #include "server/store/record.h"
 #include "server/util/clock.h"
 #include "server/util/id.h"
@@ -105,10 +105,10 @@ static void end_command(struct world *world, uint64_t end_ms)
 static void sweep(const struct world *world, uint64_t now_ms)
 {
     static const atomic_bool never;
-    struct log_sweep pass = {
+    struct sweep pass = {
         .store = world->store, .log_directory = world->logs, .stop = &never, .now_ms = now_ms};
 
-    assert_false(log_sweep(&pass));
+    assert_false(sweep_run(&pass));
 }
 
 static bool has_file(const struct world *world, const char *suffix)
@@ -281,12 +281,13 @@ static void the_thread_sweeps_what_was_left(void **state)
 
     make_project(world, 0);
     end_command(world, clock_wall_ms() - MINUTE_MS);
-    struct log_sweeper *sweeper = log_sweeper_new(world->store, world->logs);
+    struct sweep pass = {.store = world->store, .log_directory = world->logs};
+    struct sweeper *sweeper = sweeper_new(&pass);
 
     while (keys(world, "lc/") > 0)
         (void)sched_yield();
     assert_compressed(world);
-    log_sweeper_free(sweeper);
+    sweeper_free(sweeper);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
