@@ -75,8 +75,11 @@ void delivery_answer(struct delivery *delivery, const char *status)
 
 void delivery_await_hangup(struct delivery *delivery)
 {
+    /* Less than the service's own patience, which would end it, too. */
+    const struct timeval soon = {.tv_sec = 8};
     char byte;
 
+    (void)setsockopt(delivery->fd, SOL_SOCKET, SO_RCVTIMEO, &soon, sizeof(soon));
     assert_int_equal(visitor_read(delivery->fd, &byte, 1), 0);
     delivery_drop(delivery);
 }
