@@ -18,6 +18,16 @@ struct status allowance_artifacts(struct rpc_call *call)
     return status;
 }
 
+struct status allowance_webhooks(struct rpc_call *call)
+{
+    struct plan plan;
+    struct status status = plan_here(call, &plan);
+
+    if (status_is_ok(&status) && !plan.webhooks)
+        status = quota_no_feature(rpc_call_caller(call)->project_id, &plan, "webhooks");
+    return status;
+}
+
 struct status allowance_previews(struct rpc_call *call)
 {
     struct plan plan;

@@ -11,6 +11,7 @@
 /* FAILED_PRECONDITION FEATURE_NOT_IN_PLAN. */
 struct status allowance_artifacts(struct rpc_call *call);
 struct status allowance_previews(struct rpc_call *call);
+struct status allowance_webhooks(struct rpc_call *call);
 
 /*
  * RESOURCE_EXHAUSTED QUOTA_TTL when a life of so long is too long; where none was asked for, the

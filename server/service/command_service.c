@@ -295,7 +295,7 @@ static struct status run_open(struct rpc_call *call, const void *request, void *
     const Crownest__V1__RunCommandRequest *run = request;
     struct event_stream *stream;
     char id[ID_SIZE];
-    struct status status = start(call, run->request_id, run->command, id);
+    struct status status = service_answer(call, start(call, run->request_id, run->command, id));
 
     if (status_is_ok(&status))
         status = event_stream_open(call, id, &(struct log_start){0}, &stream);

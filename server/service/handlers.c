@@ -14,7 +14,7 @@ struct audit_actor service_actor(const struct rpc_call *call)
     return actor;
 }
 
-static struct status answer(struct rpc_call *call, struct status status)
+struct status service_answer(struct rpc_call *call, struct status status)
 {
     if (status.code == STATUS_RESOURCE_EXHAUSTED || status.code == STATUS_PERMISSION_DENIED ||
         status.quota.metric)
@@ -25,7 +25,7 @@ static struct status answer(struct rpc_call *call, struct status status)
 #define DEFINE_UNARY(id, name, request_type, response_type)                                        \
     static struct status call_##name(struct rpc_call *call, const void *request, void *response)   \
     {                                                                                              \
-        return answer(call, service_##name(call, request, response));                              \
+        return service_answer(call, service_##name(call, request, response));                      \
     }
 
 RPC_UNARY_METHODS(DEFINE_UNARY)

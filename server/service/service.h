@@ -9,8 +9,8 @@
 #include "server/audit/audit.h"
 #include "server/backup/backup.h"
 #include "server/meter/meter.h"
-#include "server/policy/admission.h"
 #include "server/plan/quota.h"
+#include "server/policy/admission.h"
 #include "server/policy/answer.h"
 #include "server/policy/authorize.h"
 #include "server/rpc/rpc.h"
@@ -39,7 +39,8 @@ struct service {
 };
 
 /*
- * Between the look at what is there and the write nobody else makes or changes a project, or a plan.
+ * Between the look at what is there and the write nobody else makes or changes a project, or a
+ * plan.
  */
 extern pthread_mutex_t service_projects_changing;
 
@@ -54,6 +55,8 @@ static inline struct service *service_of(const struct rpc_call *call)
 
 /* Who calls, as the audit names it. */
 struct audit_actor service_actor(const struct rpc_call *call);
+/* The same status; the audit tells of it when it is a refusal. Done for every unary call. */
+struct status service_answer(struct rpc_call *call, struct status status);
 /* Has the audit tell of a call that was refused. */
 void service_denied(struct rpc_call *call, const struct status *status);
 

@@ -1,5 +1,6 @@
 #include <string.h>
 
+#include "server/service/allowance.h"
 #include "server/service/check.h"
 #include "server/service/page.h"
 #include "server/service/service.h"
@@ -34,6 +35,10 @@ static struct status make(struct rpc_call *call, const struct answer *answer,
 
     if (answer->kept)
         return webhooks_get(webhooks, answer->kept->resource_id, arena, ret_webhook);
+    struct status status = request->all_projects ? STATUS_OK_VALUE : allowance_webhooks(call);
+
+    if (!status_is_ok(&status))
+        return status;
     Crownest__V1__Webhook *webhook = arena_alloc(arena, sizeof(*webhook));
     struct store_batch *batch = store_batch_new();
 

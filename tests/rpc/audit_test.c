@@ -83,19 +83,13 @@ static void assert_tells(const Crownest__V1__ListAuditResponse *entries,
 static void a_life_is_told_in_full(void **state)
 {
     static const char *const expected[] = {
-        "sandbox.create 4 key",
-        "sandbox.create 1 key",
-        "command.start 1 key",
-        "command.end 1 system",
-        "artifact.collect 1 key",
-        "sandbox.pause 1 key",
-        "sandbox.resume 1 key",
-        "command.start 1 key",
-        "command.cancel 4 key",
-        "command.end 1 system",
-        "sandbox.kill 4 key",
-        "sandbox.end 1 key",
-        NULL,
+        "sandbox.create 4 key",   "sandbox.create 1 key",
+        "command.start 1 key",    "command.end 1 system",
+        "artifact.collect 1 key", "sandbox.pause 1 key",
+        "sandbox.resume 4 key",   "sandbox.resume 1 key",
+        "command.start 1 key",    "command.cancel 4 key",
+        "command.end 1 system",   "sandbox.kill 4 key",
+        "sandbox.end 1 key",      NULL,
     };
     struct service *service = service_of(state);
     Crownest__V1__PauseSandboxRequest pause = CROWNEST__V1__PAUSE_SANDBOX_REQUEST__INIT;

@@ -7,8 +7,10 @@
 #include <string.h>
 #include <time.h>
 
+#include "bindings/c/crownest_audit.h"
 #include "bindings/c/crownest_key.h"
 #include "bindings/c/crownest_preview.h"
+#include "bindings/c/crownest_webhook.h"
 #include "tests/rpc/plans.h"
 #include "tests/rpc/steps.h"
 
@@ -354,6 +356,48 @@ static int open_preview(struct crownest_client *client, const char *sandbox_id)
     return crownest_preview_create(client, &request, NULL, &response, &error);
 }
 
+static int make_webhook(const struct service *service)
+{
+    char target[SERVICE_PATH_SIZE];
+    struct crownest_client_options options = {
+        .target = target, .api_key = "", .project = SERVICE_OTHER_PROJECT};
+    Crownest__V1__CreateWebhookRequest request = CROWNEST__V1__CREATE_WEBHOOK_REQUEST__INIT;
+    Crownest__V1__CreateWebhookResponse *response;
+    struct crownest_client *client;
+
+    (void)snprintf(target, sizeof(target), "unix:%s/server/c.sock", service->dir);
+    assert_done(crownest_client_new(&options, &client, &error), &error);
+    request.url = STEP_TEXT("http://127.0.0.1:9/");
+    int result = crownest_webhook_create(client, &request, NULL, &response, &error);
+
+    if (result == 0)
+        crownest__v1__create_webhook_response__free_unpacked(response, NULL);
+    crownest_client_free(client);
+    return result;
+}
+
+/* A stream that is refused is told of as a call is. */
+static void assert_run_is_refused_and_told(struct crownest_client *client,
+                                           Crownest__V1__CommandSpec *command)
+{
+    Crownest__V1__RunCommandRequest request = CROWNEST__V1__RUN_COMMAND_REQUEST__INIT;
+    Crownest__V1__RunCommandResponse *message;
+    struct crownest_command_run_reader *reader;
+    Crownest__V1__ListAuditRequest list = CROWNEST__V1__LIST_AUDIT_REQUEST__INIT;
+    Crownest__V1__ListAuditResponse *entries;
+
+    request.command = command;
+    assert_done(crownest_command_run_open(client, &request, NULL, &reader, &error), &error);
+    assert_quota(crownest_command_run_next(reader, &message, &error), &error, "FEATURE_NOT_IN_PLAN",
+                 "artifacts", 0, 0);
+    crownest_command_run_free(reader);
+    list.action = STEP_TEXT("command.run");
+    assert_done(crownest_audit_list(client, &list, NULL, &entries, &error), &error);
+    assert_int_equal(entries->n_entries, 1);
+    assert_string_equal(entries->entries[0]->reason, "FEATURE_NOT_IN_PLAN");
+    crownest__v1__list_audit_response__free_unpacked(entries, NULL);
+}
+
 static void a_feature_that_is_not_in_the_plan_is_refused_as_such(void **state)
 {
     struct service *service = service_of(state);
@@ -369,6 +413,7 @@ static void a_feature_that_is_not_in_the_plan_is_refused_as_such(void **state)
     test_plan_init(&plan, "plain");
     plan.features.artifacts = false;
     plan.features.previews = false;
+    plan.features.webhooks = false;
     test_plan_use(service, &plan);
     assert_done(create(service->other, &(struct wish){.memory_bytes = 64 * MIB}, &told, id, &error),
                 &error);
@@ -384,6 +429,8 @@ static void a_feature_that_is_not_in_the_plan_is_refused_as_such(void **state)
     assert_quota(crownest_command_start(service->other, &request, NULL, &response, &error), &error,
                  "FEATURE_NOT_IN_PLAN", "artifacts", 0, 0);
     assert_string_equal(error.field, "command.collect");
+    assert_run_is_refused_and_told(service->other, &command);
+    assert_quota(make_webhook(service), &error, "FEATURE_NOT_IN_PLAN", "webhooks", 0, 0);
     step_kill(service->other, id);
 }
 
