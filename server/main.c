@@ -20,8 +20,8 @@
 #include "server/policy/authorize.h"
 #include "server/policy/project.h"
 #include "server/rpc/rpc.h"
-#include "server/sandbox/sweeper.h"
 #include "server/sandbox/preview_visits.h"
+#include "server/sandbox/sweeper.h"
 #include "server/service/service.h"
 #include "server/util/failpoint.h"
 

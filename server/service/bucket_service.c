@@ -1,6 +1,6 @@
 #include "server/meter/bucket.h"
+#include "server/service/once.h"
 #include "server/service/page.h"
-#include "server/service/service.h"
 
 /* Every response of a change is a message that holds the bucket and nothing else. */
 _Static_assert(sizeof(Crownest__V1__CreateBucketResponse) ==
@@ -9,9 +9,12 @@ _Static_assert(sizeof(Crownest__V1__CreateBucketResponse) ==
                        sizeof(Crownest__V1__DeleteBucketResponse),
                "answers are kept as one kind of message");
 
+/* One change: who wants it, and the answer that is kept with it. */
 struct change {
-    struct answer answer;
+    const struct answer *answer;
     Crownest__V1__CreateBucketResponse response; /* of the type of the call */
+    struct audit_actor by;
+    struct bucket_commit commit;
 };
 
 static void keep(void *arg, struct store_batch *batch, const Crownest__V1__Bucket *bucket)
@@ -19,74 +22,72 @@ static void keep(void *arg, struct store_batch *batch, const Crownest__V1__Bucke
     struct change *change = arg;
 
     change->response.bucket = (Crownest__V1__Bucket *)(uintptr_t)bucket;
-    answer_keep(&change->answer, batch, &change->response.base);
+    answer_keep(change->answer, batch, &change->response.base);
+}
+
+static const struct bucket_commit *begin(struct change *change, const struct rpc_call *call,
+                                         const struct answer *answer,
+                                         const ProtobufCMessage *response)
+{
+    *change =
+        (struct change){.answer = answer, .response.base = *response, .by = service_actor(call)};
+    change->commit = (struct bucket_commit){.add = keep, .arg = change, .by = &change->by};
+    return &change->commit;
+}
+
+static struct status create(struct rpc_call *call, const struct answer *answer, const void *asked,
+                            void *ret_response)
+{
+    Crownest__V1__CreateBucketResponse *response = ret_response;
+    struct change change;
+
+    return bucket_create(service_of(call)->meter, rpc_call_caller(call)->project_id, asked,
+                         begin(&change, call, answer, &response->base), rpc_call_arena(call),
+                         &response->bucket);
 }
 
 struct status service_bucket_create(struct rpc_call *call,
                                     const Crownest__V1__CreateBucketRequest *request,
                                     Crownest__V1__CreateBucketResponse *response)
 {
-    struct service *service = service_of(call);
-    struct change change = {.response.base = response->base};
-    struct audit_actor by = service_actor(call);
-    struct bucket_commit commit = {.add = keep, .arg = &change, .by = &by};
-    struct status status =
-        answer_begin(service->answers, call, request->request_id, &change.answer);
+    return service_once(call, request->request_id, request, response, create);
+}
 
-    if (!status_is_ok(&status))
-        return status;
-    if (change.answer.kept)
-        status = answer_again(&change.answer, rpc_call_arena(call), response);
-    else
-        status = bucket_create(service->meter, rpc_call_caller(call)->project_id, request, &commit,
-                               rpc_call_arena(call), &response->bucket);
-    answer_end(&change.answer);
-    return status;
+static struct status update(struct rpc_call *call, const struct answer *answer, const void *asked,
+                            void *ret_response)
+{
+    Crownest__V1__UpdateBucketResponse *response = ret_response;
+    struct change change;
+
+    return bucket_update(service_of(call)->meter, rpc_call_caller(call)->project_id, asked,
+                         begin(&change, call, answer, &response->base), rpc_call_arena(call),
+                         &response->bucket);
 }
 
 struct status service_bucket_update(struct rpc_call *call,
                                     const Crownest__V1__UpdateBucketRequest *request,
                                     Crownest__V1__UpdateBucketResponse *response)
 {
-    struct service *service = service_of(call);
-    struct change change = {.response.base = response->base};
-    struct audit_actor by = service_actor(call);
-    struct bucket_commit commit = {.add = keep, .arg = &change, .by = &by};
-    struct status status =
-        answer_begin(service->answers, call, request->request_id, &change.answer);
+    return service_once(call, request->request_id, request, response, update);
+}
 
-    if (!status_is_ok(&status))
-        return status;
-    if (change.answer.kept)
-        status = answer_again(&change.answer, rpc_call_arena(call), response);
-    else
-        status = bucket_update(service->meter, rpc_call_caller(call)->project_id, request, &commit,
-                               rpc_call_arena(call), &response->bucket);
-    answer_end(&change.answer);
-    return status;
+static struct status delete (struct rpc_call *call, const struct answer *answer, const void *asked,
+                             void *ret_response)
+{
+    Crownest__V1__DeleteBucketResponse *response = ret_response;
+    struct change change;
+
+    return bucket_delete(service_of(call)->meter, rpc_call_caller(call)->project_id,
+                         ((const Crownest__V1__DeleteBucketRequest *)asked)->bucket_id,
+                         begin(&change, call, answer, &response->base), rpc_call_arena(call),
+                         &response->bucket);
 }
 
 struct status service_bucket_delete(struct rpc_call *call,
                                     const Crownest__V1__DeleteBucketRequest *request,
                                     Crownest__V1__DeleteBucketResponse *response)
 {
-    struct service *service = service_of(call);
-    struct change change = {.response.base = response->base};
-    struct audit_actor by = service_actor(call);
-    struct bucket_commit commit = {.add = keep, .arg = &change, .by = &by};
-    struct status status =
-        answer_begin(service->answers, call, request->request_id, &change.answer);
-
-    if (!status_is_ok(&status))
-        return status;
-    if (change.answer.kept)
-        status = answer_again(&change.answer, rpc_call_arena(call), response);
-    else
-        status =
-            bucket_delete(service->meter, rpc_call_caller(call)->project_id, request->bucket_id,
-                          &commit, rpc_call_arena(call), &response->bucket);
-    answer_end(&change.answer);
-    return status;
+    return service_once(call, request->request_id, request, response, delete);
 }
 
 struct status service_bucket_get(struct rpc_call *call,

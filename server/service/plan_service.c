@@ -1,14 +1,16 @@
 #include <pthread.h>
 
 #include "server/plan/plan.h"
-#include "server/service/service.h"
+#include "server/service/once.h"
 #include "server/store/record.h"
 #include "server/util/cleanup.h"
 
-static struct status put(struct rpc_call *call, const struct answer *answer,
-                         const Crownest__V1__PutPlansRequest *request,
-                         Crownest__V1__PutPlansResponse *response)
+static struct status put(struct rpc_call *call, const struct answer *answer, const void *asked,
+                         void *ret_response)
 {
+    const Crownest__V1__PutPlansRequest *request = asked;
+    Crownest__V1__PutPlansResponse *response = ret_response;
+
     struct service *service = service_of(call);
     struct store_batch *batch = store_batch_new();
 
@@ -37,18 +39,7 @@ static struct status put(struct rpc_call *call, const struct answer *answer,
 struct status service_plan_put(struct rpc_call *call, const Crownest__V1__PutPlansRequest *request,
                                Crownest__V1__PutPlansResponse *response)
 {
-    struct answer answer;
-    struct status status =
-        answer_begin(service_of(call)->answers, call, request->request_id, &answer);
-
-    if (!status_is_ok(&status))
-        return status;
-    if (answer.kept)
-        status = answer_again(&answer, rpc_call_arena(call), response);
-    else
-        status = put(call, &answer, request, response);
-    answer_end(&answer);
-    return status;
+    return service_once(call, request->request_id, request, response, put);
 }
 
 struct status service_plan_get(struct rpc_call *call, const Crownest__V1__GetPlanRequest *request,

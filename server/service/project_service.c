@@ -2,8 +2,8 @@
 
 #include "server/policy/project.h"
 
+#include "server/service/once.h"
 #include "server/service/page.h"
-#include "server/service/service.h"
 #include "server/util/cleanup.h"
 
 pthread_mutex_t service_projects_changing = PTHREAD_MUTEX_INITIALIZER;
@@ -29,10 +29,12 @@ static struct status end_change(const struct rpc_call *call, const struct answer
     return record_commit(service_of(call)->store, batch);
 }
 
-static struct status create(struct rpc_call *call, const struct answer *answer,
-                            const Crownest__V1__CreateProjectRequest *request,
-                            Crownest__V1__CreateProjectResponse *response)
+static struct status create(struct rpc_call *call, const struct answer *answer, const void *asked,
+                            void *ret_response)
 {
+    const Crownest__V1__CreateProjectRequest *request = asked;
+    Crownest__V1__CreateProjectResponse *response = ret_response;
+
     lock_scope(&service_projects_changing);
     struct service *service = service_of(call);
     struct store_batch *batch = store_batch_new();
@@ -51,24 +53,15 @@ struct status service_project_create(struct rpc_call *call,
                                      const Crownest__V1__CreateProjectRequest *request,
                                      Crownest__V1__CreateProjectResponse *response)
 {
-    struct answer answer;
-    struct status status =
-        answer_begin(service_of(call)->answers, call, request->request_id, &answer);
-
-    if (!status_is_ok(&status))
-        return status;
-    if (answer.kept)
-        status = answer_again(&answer, rpc_call_arena(call), response);
-    else
-        status = create(call, &answer, request, response);
-    answer_end(&answer);
-    return status;
+    return service_once(call, request->request_id, request, response, create);
 }
 
-static struct status update(struct rpc_call *call, const struct answer *answer,
-                            const Crownest__V1__UpdateProjectRequest *request,
-                            Crownest__V1__UpdateProjectResponse *response)
+static struct status update(struct rpc_call *call, const struct answer *answer, const void *asked,
+                            void *ret_response)
 {
+    const Crownest__V1__UpdateProjectRequest *request = asked;
+    Crownest__V1__UpdateProjectResponse *response = ret_response;
+
     lock_scope(&service_projects_changing);
     struct service *service = service_of(call);
     struct store_batch *batch = store_batch_new();
@@ -90,18 +83,7 @@ struct status service_project_update(struct rpc_call *call,
                                      const Crownest__V1__UpdateProjectRequest *request,
                                      Crownest__V1__UpdateProjectResponse *response)
 {
-    struct answer answer;
-    struct status status =
-        answer_begin(service_of(call)->answers, call, request->request_id, &answer);
-
-    if (!status_is_ok(&status))
-        return status;
-    if (answer.kept)
-        status = answer_again(&answer, rpc_call_arena(call), response);
-    else
-        status = update(call, &answer, request, response);
-    answer_end(&answer);
-    return status;
+    return service_once(call, request->request_id, request, response, update);
 }
 
 struct status service_project_list(struct rpc_call *call,

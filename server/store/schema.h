@@ -15,12 +15,11 @@
  *   lc/<end>/<command>              (index: its log is to be compressed)
  *   lx/<command>                    (its record is gone: its log is to be removed)
  *   a/<project>/<artifact>          Artifact              as/<project>/<sandbox>/<artifact> (index)
- *   ad/<digest in hex>/<artifact>   → project id          m/<what>             (what was done to old records)
- *   p/<project>/<preview>           PreviewRecord         pi/<preview>         → project id
- *   ps/<project>/<sandbox>/<preview>  (index)
- *   w/<webhook>                     Webhook               wc/<webhook>         → WebhookProgress
- *   e/<number>                      hash, AuditEntry      the chain: see struct store_chain
- *   ea/<actor>/<number>  er/<id>/<number>  ep/<project>/<number>  (indexes of it)
+ *   ad/<digest in hex>/<artifact>   → project id          m/<what>             (what was done to
+ * old records) p/<project>/<preview>           PreviewRecord         pi/<preview>         → project
+ * id ps/<project>/<sandbox>/<preview>  (index) w/<webhook>                     Webhook wc/<webhook>
+ * → WebhookProgress e/<number>                      hash, AuditEntry      the chain: see struct
+ * store_chain ea/<actor>/<number>  er/<id>/<number>  ep/<project>/<number>  (indexes of it)
  *   r/<project>/<request id>        AnswerRecord
  *   ra/<time>/<project>/<request id>  (index: milliseconds, 16 hexadecimal digits)
  *   ud/<project>/<day>/<sandbox>    UsageRow (yyyymmdd; of sandboxes that have ended)

@@ -25,14 +25,14 @@
 #define LIMIT_BUCKETS_PER_PROJECT 100
 #define LIMIT_BUCKET_CAP 1000000000000LL /* compute unit seconds */
 #define LIMIT_METER_POINTS 1024          /* changes of state in the life of a sandbox */
-#define LIMIT_PREVIEWS_PER_SANDBOX 32     /* open previews of one sandbox */
-#define LIMIT_FILES_LISTED 10000          /* entries of one directory listing */
-#define LIMIT_PAGE_DEFAULT 50             /* resources on a page */
-#define LIMIT_PAGE 500                    /* resources on a page, at most */
-#define LIMIT_ARGV 4096                   /* arguments of a command */
-#define LIMIT_ARGV_ENV_BYTES (1U << 20)   /* argv and env of a command */
-#define LIMIT_COMMAND_ENV 1024            /* variables of a command */
-#define LIMIT_SANDBOX_ENV 256             /* variables of a sandbox */
+#define LIMIT_PREVIEWS_PER_SANDBOX 32    /* open previews of one sandbox */
+#define LIMIT_FILES_LISTED 10000         /* entries of one directory listing */
+#define LIMIT_PAGE_DEFAULT 50            /* resources on a page */
+#define LIMIT_PAGE 500                   /* resources on a page, at most */
+#define LIMIT_ARGV 4096                  /* arguments of a command */
+#define LIMIT_ARGV_ENV_BYTES (1U << 20)  /* argv and env of a command */
+#define LIMIT_COMMAND_ENV 1024           /* variables of a command */
+#define LIMIT_SANDBOX_ENV 256            /* variables of a sandbox */
 #define LIMIT_SANDBOX_ENV_BYTES (64U << 10)
 #define LIMIT_TERMINAL_SIDE 1000     /* rows, and columns, of a terminal */
 #define LIMIT_INPUT_BYTES (1U << 20) /* input of a command in one request */

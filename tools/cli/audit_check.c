@@ -10,8 +10,9 @@
 
 #define LINE_MAX_SIZE (64U << 10)
 #define HASH_MEMBER ",\"hash\":\""
-#define TAIL_SIZE (sizeof(HASH_MEMBER) - 1 + 2 * AUDIT_HASH_SIZE + 3) /* up to `"}` and a newline  \
-                                                                       */
+#define TAIL_SIZE                                                                                  \
+    (sizeof(HASH_MEMBER) - 1 + 2 * AUDIT_HASH_SIZE + 3) /* up to `"}` and a newline                \
+                                                         */
 
 /* What a line says of itself. */
 struct line {
