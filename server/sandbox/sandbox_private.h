@@ -1,4 +1,6 @@
-/* What the files of sandboxes share: sandbox.c, sandbox_end.c, sandbox_change.c, sandbox_adopt.c.
+/*
+ * What the files of sandboxes share: sandbox.c, sandbox_create.c, sandbox_change.c, sandbox_end.c,
+ * sandbox_adopt.c, sandbox_budget.c.
  */
 #pragma once
 
@@ -83,6 +85,9 @@ struct sandbox *sandbox_find(struct sandboxes *sandboxes, const char *project_id
  */
 struct sandbox *sandbox_claim(struct sandboxes *sandboxes, const char *project_id, const char *id);
 void sandbox_release(struct sandbox *sandbox);
+
+/* sandbox_create.c */
+
 /*
  * Takes the jail's descriptors. The record is copied. References: the table's, the pidfd's, the
  * control socket's, and the timer's that it comes with.
