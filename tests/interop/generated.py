@@ -10,7 +10,8 @@ import grpc_tools
 from grpc_tools import protoc
 
 PROTO = pathlib.Path(__file__).resolve().parents[2] / "proto"
-NOUNS = sorted(path.stem for path in (PROTO / "crownest/v1").glob("*.proto"))
+NOUNS = sorted(path.stem for path in (PROTO / "crownest/v1").glob("*.proto")
+               if "\nservice " in path.read_text())
 
 
 def includes():

@@ -15,6 +15,8 @@
 
 #define UPLOAD "POST /stuck HTTP/1.1\r\n" WITH_TOKEN "Content-Length: 1000000000\r\n\r\n"
 #define LINGER_S 60 /* longer than the harness's patience */
+#define BODY_MS 4000
+#define FULL_MS 2000 /* without room: less than BODY_MS, and more than a busy host makes us wait */
 
 static struct harness harness;
 static int arrived[2]; /* a byte for each stuck visitor whose request the app has */
@@ -41,7 +43,7 @@ static int set_up(void **state)
 
     (void)state;
     limits.linger_ms = 50;
-    limits.body_ms = 1000;
+    limits.body_ms = BODY_MS;
     assert_int_equal(pipe(arrived), 0);
     assert_int_equal(pipe(leash), 0);
     harness_start(&harness, &limits, app);
@@ -82,7 +84,7 @@ static void fill(int fd)
     struct pollfd ready = {.fd = fd, .events = POLLOUT};
 
     (void)fcntl(fd, F_SETFL, O_NONBLOCK);
-    while (poll(&ready, 1, 300) == 1) {
+    while (poll(&ready, 1, FULL_MS) == 1) {
         if (send(fd, block, sizeof(block), MSG_NOSIGNAL) < 0 && errno != EAGAIN)
             break;
     }
