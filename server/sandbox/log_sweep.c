@@ -11,38 +11,46 @@
 #include "server/util/clock.h"
 
 #define COLD_MS 60000
-#define PASS_MS 10000 /* so long a scan may keep its snapshot of the database */
+#define PASS_MS 10000
+#define AT_ONCE 64
 
-/* A scan of commands by the time of their end. */
+/*
+ * Commands by the time of their end, a few at a time: what is done with them writes, and a scan
+ * that is under way may be what a write waits for.
+ */
 struct walk {
     const struct sweep *sweep;
     const char *project_id;
     size_t prefix_size;
     uint64_t due_ms;      /* those that ended by then */
     uint64_t deadline_ms; /* on the monotonic clock */
-    bool unfinished;
+    struct schema_key found[AT_ONCE];
+    size_t count;
 };
 
-static bool walk_goes_on(struct walk *walk)
-{
-    if (clock_monotonic_ms() >= walk->deadline_ms)
-        walk->unfinished = true;
-    return !walk->unfinished && !*walk->sweep->stop;
-}
-
 /* The command of a key, if it is due; else NULL. */
-static const char *due_command(const struct walk *walk, struct bytes key, struct schema_key *copy)
+static const char *due_command(const struct walk *walk, const struct schema_key *key)
 {
     char *rest;
-
-    if (key.size >= sizeof(copy->text))
-        return NULL;
-    memcpy(copy->text, key.data, key.size);
-    copy->text[key.size] = '\0';
-    copy->size = key.size;
-    uint64_t end_ms = strtoull(copy->text + walk->prefix_size, &rest, 16);
+    uint64_t end_ms = strtoull(key->text + walk->prefix_size, &rest, 16);
 
     return *rest == '/' && end_ms <= walk->due_ms ? rest + 1 : NULL;
+}
+
+static bool note_due(void *arg, struct bytes key, struct bytes value)
+{
+    struct walk *walk = arg;
+    struct schema_key *found = &walk->found[walk->count];
+
+    (void)value;
+    if (key.size >= sizeof(found->text))
+        return false;
+    memcpy(found->text, key.data, key.size);
+    found->text[key.size] = '\0';
+    found->size = key.size;
+    if (!due_command(walk, found))
+        return false;
+    return ++walk->count < AT_ONCE;
 }
 
 static int forget(const struct walk *walk, const struct schema_key *key)
@@ -54,23 +62,15 @@ static int forget(const struct walk *walk, const struct schema_key *key)
     return store_commit(walk->sweep->store, batch, STORE_UNSYNCED);
 }
 
-static bool compress_visit(void *arg, struct bytes key, struct bytes value)
+/* Returns whether to go on; so does expire. */
+static bool compress(const struct walk *walk, const struct schema_key *key)
 {
-    struct walk *walk = arg;
-    struct schema_key copy;
-    const char *command_id = due_command(walk, key, &copy);
-
-    (void)value;
-    if (!command_id)
-        return false;
-    int r = log_compress(walk->sweep->log_directory, command_id, walk->sweep->stop);
+    int r = log_compress(walk->sweep->log_directory, due_command(walk, key), walk->sweep->stop);
 
     /* A damaged one stays as it is. */
     bool settled = r == 0 || r == -ENOENT || r == -EUCLEAN || r == -EIO;
 
-    if (r == -ENOSPC || (settled && forget(walk, &copy) < 0))
-        return false;
-    return walk_goes_on(walk);
+    return r != -ENOSPC && (!settled || forget(walk, key) == 0);
 }
 
 static int record_expiry(const struct walk *walk, const char *command_id)
@@ -92,31 +92,43 @@ static int record_expiry(const struct walk *walk, const char *command_id)
 }
 
 /* Recorded first, so that nobody finds neither the log nor the reason. */
-static bool expire_visit(void *arg, struct bytes key, struct bytes value)
+static bool expire(const struct walk *walk, const struct schema_key *key)
 {
-    struct walk *walk = arg;
-    struct schema_key copy;
-    const char *command_id = due_command(walk, key, &copy);
+    const char *command_id = due_command(walk, key);
 
-    (void)value;
-    if (!command_id || record_expiry(walk, command_id) < 0)
+    if (record_expiry(walk, command_id) < 0)
         return false;
     int r = log_remove(walk->sweep->log_directory, command_id);
 
-    if ((r == 0 || r == -ENOENT) && forget(walk, &copy) < 0)
-        return false;
-    return walk_goes_on(walk);
+    return (r != 0 && r != -ENOENT) || forget(walk, key) == 0;
 }
 
+/* Returns whether it ended early, for having taken long. */
 static bool walk_prefix(const struct sweep *sweep, struct walk *walk,
-                        const struct schema_key *prefix, store_scan_fn *visit)
+                        const struct schema_key *prefix,
+                        bool (*act)(const struct walk *walk, const struct schema_key *key))
 {
+    struct schema_key start = *prefix;
+
     walk->sweep = sweep;
     walk->prefix_size = prefix->size;
     walk->deadline_ms = clock_monotonic_ms() + PASS_MS;
-    (void)store_scan(sweep->store, schema_bytes(prefix), bytes_of(NULL, 0), STORE_ASCENDING, visit,
-                     walk);
-    return walk->unfinished;
+    do {
+        walk->count = 0;
+        (void)store_scan(sweep->store, schema_bytes(prefix), schema_bytes(&start), STORE_ASCENDING,
+                         note_due, walk);
+        for (size_t i = 0; i < walk->count; i++) {
+            if (!act(walk, &walk->found[i]) || *sweep->stop)
+                return false;
+            if (clock_monotonic_ms() >= walk->deadline_ms)
+                return true;
+        }
+        /* The NUL behind a key makes the least of those that follow it. */
+        if (walk->count > 0)
+            start = walk->found[walk->count - 1];
+        start.size++;
+    } while (walk->count == AT_ONCE);
+    return false;
 }
 
 bool log_expire(const struct sweep *sweep, const char *project_id, uint64_t due_ms)
@@ -124,7 +136,7 @@ bool log_expire(const struct sweep *sweep, const char *project_id, uint64_t due_
     struct walk walk = {.project_id = project_id, .due_ms = due_ms};
     struct schema_key prefix = schema_key("l", project_id, "", NULL);
 
-    return walk_prefix(sweep, &walk, &prefix, expire_visit);
+    return walk_prefix(sweep, &walk, &prefix, expire);
 }
 
 bool log_compress_cold(const struct sweep *sweep)
@@ -132,5 +144,5 @@ bool log_compress_cold(const struct sweep *sweep)
     struct walk cold = {.due_ms = sweep->now_ms > COLD_MS ? sweep->now_ms - COLD_MS : 0};
     struct schema_key ended = schema_key("lc", "", NULL, NULL);
 
-    return walk_prefix(sweep, &cold, &ended, compress_visit);
+    return walk_prefix(sweep, &cold, &ended, compress);
 }

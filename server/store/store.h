@@ -42,7 +42,7 @@ struct store_chain {
     const char *const *covered;
     /*
      * Appends what is kept of an entry to ret_value, and says its hash. Runs on the writer's
-     * thread; for a write that is tried again, again.
+     * thread; what it made of a write that failed is thrown away, and its number used again.
      */
     void (*seal)(void *arg, uint64_t sequence, const uint8_t previous[STORE_HASH_SIZE],
                  struct bytes body, struct buf *ret_value, uint8_t ret_hash[STORE_HASH_SIZE]);

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "crownest/v1/project.pb-c.h"
@@ -29,6 +30,33 @@
 #define MINUTE_MS 60000ULL
 #define DAY_MS (24 * 60 * MINUTE_MS)
 #define SIZE 20000
+
+#define MANY 150 /* more than are taken at once, and a part of that */
+
+/* A disk that fails: how many writes to the database's log from now on. */
+static atomic_int failing_writes;
+
+static bool is_database_log(int fd)
+{
+    char link[32];
+    char path[512];
+
+    (void)snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+    ssize_t size = readlink(link, path, sizeof(path) - 1);
+
+    return size > 4 && memcmp(path + size - 4, ".log", 4) == 0 &&
+           memmem(path, (size_t)size, "/db/", 4);
+}
+
+ssize_t write(int fd, const void *data, size_t size)
+{
+    if (atomic_load(&failing_writes) > 0 && is_database_log(fd) &&
+        atomic_fetch_sub(&failing_writes, 1) > 0) {
+        errno = EIO;
+        return -1;
+    }
+    return syscall(SYS_write, fd, data, size);
+}
 
 struct world {
     char *directory;
@@ -275,6 +303,33 @@ static void a_full_disk_is_left_alone(void **state)
 }
 
 /* Its first pass is at once, as after a restart; and it ends when it is told to. */
+static void all_of_many_are_removed(void **state)
+{
+    struct world *world = *state;
+
+    make_project(world, MINUTE_MS);
+    for (int i = 0; i < MANY; i++)
+        end_command(world, (uint64_t)DAY_MS + (uint64_t)i);
+    assert_int_equal(keys(world, "l/"), MANY);
+    sweep(world, 2 * DAY_MS);
+    assert_int_equal(keys(world, "l/"), 0);
+    assert_int_equal(keys(world, "lc/"), 0);
+    assert_expired(world, true);
+}
+
+/* The database is opened anew for it, which nobody may hold up who waits for the write. */
+static void a_write_that_fails_holds_nobody_up(void **state)
+{
+    struct world *world = *state;
+
+    make_project(world, MINUTE_MS);
+    end_command(world, DAY_MS);
+    atomic_store(&failing_writes, 1);
+    sweep(world, 2 * DAY_MS);
+    assert_int_equal(keys(world, "l/"), 0);
+    assert_expired(world, true);
+}
+
 static void the_thread_sweeps_what_was_left(void **state)
 {
     struct world *world = *state;
@@ -300,6 +355,8 @@ int main(void)
         TEST(a_log_is_kept_as_long_as_its_project_says),
         TEST(thirty_days_are_the_default_and_projects_do_not_mix),
         TEST(what_a_killed_sweeper_began_is_ended),
+        TEST(all_of_many_are_removed),
+        TEST(a_write_that_fails_holds_nobody_up),
         TEST(the_thread_sweeps_what_was_left),
         TEST(a_full_disk_is_left_alone),
     };
