@@ -114,8 +114,8 @@ void audit_add(struct store_batch *batch, const struct audit_entry *entry)
 static void sign(struct audit *audit, Crownest__V1__AuditEntry *entry,
                  const uint8_t previous[STORE_HASH_SIZE])
 {
-    char text[ENTRY_SIGNED_SIZE];
-    size_t size = entry_signed(entry->sequence, previous, text);
+    char text[CHECKPOINT_TEXT_SIZE];
+    size_t size = checkpoint_text(entry->sequence, previous, text);
 
     entry->public_key.data = arena_alloc(audit->arena, AUDIT_KEY_SIZE);
     entry->public_key.len = AUDIT_KEY_SIZE;

@@ -129,17 +129,6 @@ void entry_line(const Crownest__V1__AuditEntry *entry, struct buf *ret_line)
     append_text(ret_line, "\"}\n");
 }
 
-size_t entry_signed(uint64_t sequence, const uint8_t previous[STORE_HASH_SIZE],
-                    char ret_text[ENTRY_SIGNED_SIZE])
-{
-    int size =
-        snprintf(ret_text, ENTRY_SIGNED_SIZE, "crownest audit checkpoint %" PRIu64 " ", sequence);
-
-    for (size_t i = 0; i < STORE_HASH_SIZE; i++)
-        size += snprintf(ret_text + size, ENTRY_SIGNED_SIZE - (size_t)size, "%02x", previous[i]);
-    return (size_t)size;
-}
-
 int entry_read(struct store *store, uint64_t sequence, struct arena *arena,
                Crownest__V1__AuditEntry **ret_entry)
 {

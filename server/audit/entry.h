@@ -10,16 +10,12 @@
 #include "server/util/buf.h"
 
 #define ENTRY_CHECKPOINT "audit.checkpoint"
-#define ENTRY_SIGNED_SIZE 128
 #define ENTRY_HASH_MEMBER ",\"hash\":\""
 
 /* Appends the line up to ENTRY_HASH_MEMBER: the text that the hash is of. */
 void entry_text(const Crownest__V1__AuditEntry *entry, struct buf *ret_text);
 /* Appends the whole line, which ends in a newline. */
 void entry_line(const Crownest__V1__AuditEntry *entry, struct buf *ret_line);
-/* The text that a checkpoint signs; returns its size. */
-size_t entry_signed(uint64_t sequence, const uint8_t previous[STORE_HASH_SIZE],
-                    char ret_text[ENTRY_SIGNED_SIZE]);
 
 /* In the arena. Returns 0, -ENOENT, -EIO, or -EUCLEAN. */
 int entry_read(struct store *store, uint64_t sequence, struct arena *arena,

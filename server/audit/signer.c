@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
@@ -103,6 +104,17 @@ void signer_sign(const struct signer *signer, const void *text, size_t size,
         EVP_DigestSign(context, ret_signature, &signature_size, text, size) != 1)
         abort();
     EVP_MD_CTX_free(context);
+}
+
+size_t checkpoint_text(uint64_t sequence, const uint8_t previous[CHECKPOINT_HASH_SIZE],
+                       char ret_text[CHECKPOINT_TEXT_SIZE])
+{
+    int size = snprintf(ret_text, CHECKPOINT_TEXT_SIZE, "crownest audit checkpoint %" PRIu64 " ",
+                        sequence);
+
+    for (size_t i = 0; i < CHECKPOINT_HASH_SIZE; i++)
+        size += snprintf(ret_text + size, CHECKPOINT_TEXT_SIZE - (size_t)size, "%02x", previous[i]);
+    return (size_t)size;
 }
 
 bool signature_valid(const uint8_t key[SIGNER_KEY_SIZE], const void *text, size_t size,

@@ -114,13 +114,10 @@ static int read_line(struct audit_check *check, const char *text, size_t size,
 
 static int check_signature(struct audit_check *check, const struct line *line)
 {
-    char text[128];
-    int size =
-        snprintf(text, sizeof(text), "crownest audit checkpoint %" PRIu64 " ", line->sequence);
+    char text[CHECKPOINT_TEXT_SIZE];
+    size_t size = checkpoint_text(line->sequence, line->previous, text);
 
-    for (size_t i = 0; i < AUDIT_HASH_SIZE; i++)
-        size += snprintf(text + size, sizeof(text) - (size_t)size, "%02x", line->previous[i]);
-    if (!signature_valid(line->key, text, (size_t)size, line->signature))
+    if (!signature_valid(line->key, text, size, line->signature))
         return wrong(check, line->sequence, "its signature is not that of its key");
     if (check->key_count == 0) {
         memcpy(check->keys[0], line->key, SIGNER_KEY_SIZE);
