@@ -132,6 +132,26 @@ int cgroup_get_usage(const char *id, struct cgroup_usage *ret_usage)
     return layout->usage(id, ret_usage);
 }
 
+int cgroup_get_cpu_used(const char *id, uint64_t *ret_usec)
+{
+    return layout->get_cpu_used(id, ret_usec);
+}
+
+int cgroup_get_cpu_quota(const char *id, uint32_t *ret_millis)
+{
+    return layout->get_cpu_quota(id, ret_millis);
+}
+
+int cgroup_yield(const char *id, const char *cpus)
+{
+    return layout->yield(id, cpus);
+}
+
+int cgroup_stop_yielding(const char *id, uint32_t quota_millis)
+{
+    return layout->stop_yielding(id, quota_millis);
+}
+
 int cgroup_kill(const char *id)
 {
     char path[PATH_MAX];

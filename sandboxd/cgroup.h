@@ -42,6 +42,11 @@ struct cgroup_layout {
     /* Moves init and the calling process out of crownest/<id>, if that must have none. */
     int (*settle)(const char *id, pid_t init, struct sd_err *err);
     int (*usage)(const char *id, struct cgroup_usage *ret_usage);
+    /* As the functions of these names below. */
+    int (*get_cpu_used)(const char *id, uint64_t *ret_usec);
+    int (*get_cpu_quota)(const char *id, uint32_t *ret_millis);
+    int (*yield)(const char *id, const char *cpus);
+    int (*stop_yielding)(const char *id, uint32_t quota_millis);
     /* Removes crownest/<id>, which has no process and no child; not in the v2 tree. */
     int (*remove)(const char *id);
 };
@@ -76,6 +81,17 @@ int cgroup_open(const char *id, int *ret_fd, struct sd_err *err);
 int cgroup_settle(const char *id, pid_t init, struct sd_err *err);
 
 int cgroup_get_usage(const char *id, struct cgroup_usage *ret_usage);
+
+/* CPU time so far; of all sandboxes together with id "". */
+int cgroup_get_cpu_used(const char *id, uint64_t *ret_usec);
+/* In thousandths of a CPU. */
+int cgroup_get_cpu_quota(const char *id, uint32_t *ret_millis);
+/* From now on it has the CPU when nobody else wants it, and only those of the list ("0,2"), where
+ * the host has a controller for that. */
+int cgroup_yield(const char *id, const char *cpus);
+/* As it was made: every CPU, with a share as large as its quota. */
+int cgroup_stop_yielding(const char *id, uint32_t quota_millis);
+
 int cgroup_kill(const char *id);
 int cgroup_set_frozen(const char *id, bool frozen);
 bool cgroup_is_frozen(const char *id);

@@ -157,6 +157,11 @@ static int limit_memory(const char *id, uint64_t bytes, struct sd_err *err)
     return error < 0 ? sd_err_set(err, -error, "memory.swappiness") : 0;
 }
 
+static int set_shares(int dir, uint32_t millis)
+{
+    return io_write_number_at(dir, "cpu.shares", millis * SHARES_PER_CPU / 1000 + 2);
+}
+
 static int limit_cpu(const char *id, uint32_t millis, struct sd_err *err)
 {
     io_cleanup_fd int dir = open_group(find("cpu"), id);
@@ -165,7 +170,7 @@ static int limit_cpu(const char *id, uint32_t millis, struct sd_err *err)
         error = io_write_number_at(dir, "cpu.cfs_quota_us", millis * CPU_PERIOD_USEC / 1000);
     }
     if (error == 0) {
-        error = io_write_number_at(dir, "cpu.shares", millis * SHARES_PER_CPU / 1000 + 2);
+        error = set_shares(dir, millis);
     }
     return error < 0 ? sd_err_set(err, -error, "cpu.cfs_quota_us") : 0;
 }
@@ -279,6 +284,56 @@ static int usage(const char *id, struct cgroup_usage *ret_usage)
     return 0;
 }
 
+static int get_cpu_used(const char *id, uint64_t *ret_usec)
+{
+    const struct hierarchy *accounting = find("cpuacct");
+    unsigned long long nsec = 0;
+    if (accounting == NULL) {
+        return -ENOTSUP;
+    }
+    io_cleanup_fd int dir = open_group(accounting, id);
+    int error = io_read_number_at(dir, "cpuacct.usage", "", &nsec);
+    *ret_usec = nsec / NSEC_PER_USEC;
+    return error;
+}
+
+static int get_cpu_quota(const char *id, uint32_t *ret_millis)
+{
+    unsigned long long quota_usec = 0;
+    io_cleanup_fd int dir = open_group(find("cpu"), id);
+    int error = io_read_number_at(dir, "cpu.cfs_quota_us", "", &quota_usec);
+    *ret_millis = (uint32_t)(quota_usec * 1000 / CPU_PERIOD_USEC);
+    return error;
+}
+
+static int set_idle(const char *id, unsigned idle, uint32_t millis)
+{
+    io_cleanup_fd int dir = open_group(find("cpu"), id);
+    int error = io_write_number_at(dir, "cpu.idle", idle);
+    return error == 0 && idle == 0 ? set_shares(dir, millis) : error;
+}
+
+static int yield(const char *id, const char *cpus)
+{
+    const struct hierarchy *cpuset = find("cpuset");
+    if (cpuset != NULL) {
+        io_cleanup_fd int dir = open_group(cpuset, id);
+        (void)io_write_at(dir, "cpuset.cpus", cpus);
+    }
+    return set_idle(id, 1, 0);
+}
+
+static int stop_yielding(const char *id, uint32_t quota_millis)
+{
+    const struct hierarchy *cpuset = find("cpuset");
+    if (cpuset != NULL) {
+        char path[PATH_MAX];
+        (void)snprintf(path, sizeof(path), "%s/crownest/%s", cpuset->mount, id);
+        (void)copy_cpuset(path);
+    }
+    return set_idle(id, 0, quota_millis);
+}
+
 static int remove_group(const char *id)
 {
     int error = 0;
@@ -299,5 +354,9 @@ const struct cgroup_layout cgroup_v1 = {
     .enter = enter,
     .settle = settle,
     .usage = usage,
+    .get_cpu_used = get_cpu_used,
+    .get_cpu_quota = get_cpu_quota,
+    .yield = yield,
+    .stop_yielding = stop_yielding,
     .remove = remove_group,
 };

@@ -5,12 +5,14 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 
 #include "sandboxd/disk.h"
 #include "sandboxd/io.h"
 
 #define CPU_PERIOD_USEC 100000ULL
+#define WEIGHT_PER_CPU 100ULL
 static const char CONTROLLERS[] = "+cpu +memory +pids +io";
 
 static void path_of(const char *id, const char *file, char ret_path[PATH_MAX])
@@ -26,13 +28,21 @@ static int setup(struct sd_err *err)
     if (error < 0) {
         return sd_err_set(err, -error, "enable controllers at the root of the v2 tree");
     }
+    /* Without it busy sandboxes still yield, on all CPUs. */
+    (void)io_write_at(AT_FDCWD, path, "+cpuset");
     (void)snprintf(path, sizeof(path), "%s/crownest", cgroup_tree());
     if (mkdir(path, 0755) < 0 && errno != EEXIST) {
         return sd_err_sys(err, path);
     }
     (void)snprintf(path, sizeof(path), "%s/crownest/cgroup.subtree_control", cgroup_tree());
     error = io_write_at(AT_FDCWD, path, CONTROLLERS);
+    (void)io_write_at(AT_FDCWD, path, "+cpuset");
     return error < 0 ? sd_err_set(err, -error, path) : 0;
+}
+
+static int set_weight(int dir, uint32_t millis)
+{
+    return io_write_number_at(dir, "cpu.weight", millis * WEIGHT_PER_CPU / 1000 + 1);
 }
 
 static int limit_io(int dir, uint64_t bytes_per_sec, struct sd_err *err)
@@ -70,6 +80,9 @@ static int create(const char *id, const struct sd_limits *limits, struct sd_err 
         return sd_err_set(err, -error, "memory.swap.max");
     }
     error = io_write_at(dir, "cpu.max", cpu);
+    if (error == 0) {
+        error = set_weight(dir, limits->cpu_millis);
+    }
     if (error < 0) {
         return sd_err_set(err, -error, "cpu.max");
     }
@@ -137,6 +150,49 @@ static int usage(const char *id, struct cgroup_usage *ret_usage)
     return 0;
 }
 
+static int get_cpu_used(const char *id, uint64_t *ret_usec)
+{
+    char path[PATH_MAX];
+    unsigned long long usec = 0;
+    path_of(id, "cpu.stat", path);
+    int error = io_read_number_at(AT_FDCWD, path, "usage_usec", &usec);
+    *ret_usec = usec;
+    return error;
+}
+
+static int get_cpu_quota(const char *id, uint32_t *ret_millis)
+{
+    char path[PATH_MAX];
+    char text[64];
+    path_of(id, "cpu.max", path);
+    ssize_t length = io_read_at(AT_FDCWD, path, text, sizeof(text));
+    if (length < 0) {
+        return (int)length;
+    }
+    *ret_millis = (uint32_t)(strtoull(text, NULL, 10) * 1000 / CPU_PERIOD_USEC);
+    return 0;
+}
+
+static int yield(const char *id, const char *cpus)
+{
+    char path[PATH_MAX];
+    path_of(id, "", path);
+    io_cleanup_fd int dir = open(path, O_DIRECTORY | O_CLOEXEC);
+    (void)io_write_at(dir, "cpuset.cpus", cpus);
+    return io_write_at(dir, "cpu.idle", "1");
+}
+
+static int stop_yielding(const char *id, uint32_t quota_millis)
+{
+    char path[PATH_MAX];
+    path_of(id, "", path);
+    io_cleanup_fd int dir = open(path, O_DIRECTORY | O_CLOEXEC);
+    /* An empty line: as those above it. */
+    (void)io_write_at(dir, "cpuset.cpus", "\n");
+    int error = io_write_at(dir, "cpu.idle", "0");
+    return error < 0 ? error : set_weight(dir, quota_millis);
+}
+
 /* The directory itself is removed with the rest of the v2 tree, by cgroup_remove. */
 static int remove_group(const char *id)
 {
@@ -151,5 +207,9 @@ const struct cgroup_layout cgroup_v2 = {
     .enter = enter,
     .settle = settle,
     .usage = usage,
+    .get_cpu_used = get_cpu_used,
+    .get_cpu_quota = get_cpu_quota,
+    .yield = yield,
+    .stop_yielding = stop_yielding,
     .remove = remove_group,
 };

@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "sandboxd/busy.h"
 #include "sandboxd/control.h"
 #include "sandboxd/image.h"
 #include "sandboxd/inventory.h"
@@ -248,6 +249,7 @@ static void watch_init(struct sandbox *s, pid_t pid)
     if (s->pidfd >= 0 && loop_add(s->pidfd, LOOP_INIT, sandbox_slot(s), &err) == 0) {
         s->pid = pid;
         s->state = cgroup_is_frozen(s->id) ? SANDBOX_FROZEN : SANDBOX_RUNNING;
+        busy_take_over(s);
     }
 }
 

@@ -17,6 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "sandboxd/busy.h"
 #include "sandboxd/cgroup.h"
 #include "sandboxd/confine.h"
 #include "sandboxd/control.h"
@@ -231,6 +232,9 @@ static int prepare(const struct options *o, struct lifecycle_config *config, str
         error = prepare_parts(o, config, err);
     }
     if (error == 0) {
+        error = busy_init(err);
+    }
+    if (error == 0) {
         error = loop_init(err);
     }
     if (error == 0) {
@@ -305,11 +309,18 @@ static bool kill_all(void)
     return left;
 }
 
+/* Of two times to wait, -1 = for ever. */
+static int sooner(int a_ms, int b_ms)
+{
+    return a_ms < 0 || (b_ms >= 0 && b_ms < a_ms) ? b_ms : a_ms;
+}
+
 static int run(const struct options *o)
 {
     while (!stopping || (o->kill_on_exit && kill_all())) {
         struct loop_event events[MAX_EVENTS];
-        int count = loop_wait(events, MAX_EVENTS, lifecycle_check_deadlines());
+        int count =
+            loop_wait(events, MAX_EVENTS, sooner(lifecycle_check_deadlines(), busy_check()));
         if (count < 0) {
             fprintf(stderr, "sandboxd: epoll: %s\n", strerror(-count));
             return 1;

@@ -29,6 +29,20 @@ struct sandbox_asker {
     uint64_t serial;
 };
 
+struct sandbox_cpu_sample {
+    int64_t at_ms; /* 0 = none yet */
+    uint64_t used_usec;
+};
+
+/* For busy.c; all zeros to begin with. */
+struct sandbox_cpu {
+    struct sandbox_cpu_sample sample;
+    uint32_t quota_millis; /* 0 = not read yet */
+    uint32_t calm_looks;
+    uint32_t first; /* of the CPUs that it runs on while it is busy */
+    bool busy;
+};
+
 struct sandbox {
     enum sandbox_state state;
     char id[SD_ID_SIZE];
@@ -43,6 +57,7 @@ struct sandbox {
     struct sd_err failure; /* why the creation failed, or must; told when all is removed */
     struct sandbox_asker creator;
     struct sandbox_asker killer;
+    struct sandbox_cpu cpu;
 };
 
 /* Slot 0 to sandbox_limit() - 1; ABSENT ones included. */

@@ -24,6 +24,7 @@
 #include "server/sandbox/sweeper.h"
 #include "server/service/service.h"
 #include "server/util/failpoint.h"
+#include "server/util/slice.h"
 
 #define DRAIN_MS 5000
 #define PATH_SIZE 4096
@@ -495,6 +496,7 @@ int main(int argc, char **argv)
     (void)sigaddset(&stop, SIGINT);
     (void)pthread_sigmask(SIG_BLOCK, &stop, NULL);
     raise_descriptor_limit();
+    slice_shorten();
     int r = open_state(&node, &err);
 
     if (r == 0)

@@ -18,6 +18,11 @@
 #include "sandboxd/init/terminal.h"
 
 #define GROUP_NAME_SIZE 32
+/*
+ * To remove a group takes seven jobs of kernel threads, and each time that one of those has run,
+ * the scheduler chooses anew who is next on that CPU. So they are removed together.
+ */
+#define EMPTY_GROUPS 8
 #define BLOB_SEALS (F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW)
 
 static void group_name(uint64_t number, char ret_name[GROUP_NAME_SIZE])
@@ -43,9 +48,17 @@ static int make_group(uint64_t number)
 
 void spawn_remove_group(uint64_t number)
 {
-    char name[GROUP_NAME_SIZE];
-    group_name(number, name);
-    (void)unlinkat(NEST_FD_CGROUP, name, AT_REMOVEDIR);
+    static uint64_t empty[EMPTY_GROUPS];
+    static size_t count;
+    empty[count++] = number;
+    if (count < EMPTY_GROUPS) {
+        return;
+    }
+    while (count > 0) {
+        char name[GROUP_NAME_SIZE];
+        group_name(empty[--count], name);
+        (void)unlinkat(NEST_FD_CGROUP, name, AT_REMOVEDIR);
+    }
 }
 
 static bool blob_is_good(const struct nest_spawn *s, int blob)

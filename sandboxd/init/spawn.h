@@ -31,5 +31,5 @@ bool spawn_waits_for(pid_t pid);
 /* A child was reaped: was it that? */
 bool spawn_on_reaped(pid_t pid);
 
-/* Removes the group of a command that has ended. */
+/* Removes the group of a command that has ended, perhaps only with those of the next ones. */
 void spawn_remove_group(uint64_t number);

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "tests/jail/fixture.h"
+#include "tests/jail/group_file.h"
 #include "tests/jail/posture_check.h"
 
 static struct jail_box box;
@@ -172,6 +173,23 @@ static void a_frozen_sandbox_is_still_frozen(void **state)
     assert_string_equal(run.out, "thawed\n");
 }
 
+static void one_that_was_busy_may_be_calm(void **state)
+{
+    struct jail_daemon *daemon = *state;
+    static const struct sd_limits half = JAIL_LIMITS(96, 16, 500, 77);
+    jail_create_with(daemon, &half, &box);
+    uint64_t command = start("perl -e '1 while 1' & read line");
+    assert_true(group_await(box.id, "/cpu", "cpu.idle", "1") ||
+                group_await(box.id, "", "cpu.idle", "1"));
+    assert_int_equal(kill(daemon->pid, SIGSTOP), 0);
+    jail_end_input(&box, command, fds);
+    jail_wait(&box, command, &run);
+    jail_restart(daemon);
+    assert_true(group_await(box.id, "/cpu", "cpu.shares", "514") ||
+                group_await(box.id, "", "cpu.weight", "51"));
+    assert_int_equal(jail_kill(daemon, &box).error, 0);
+}
+
 static void half_built_ones_are_removed(void **state)
 {
     enum { COUNT = 24 };
@@ -199,10 +217,15 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, create_box, kill_box)
-        TEST(a_command_outlives_its_server),       TEST(output_and_exit_wait_for_a_server),
-        TEST(unacknowledged_exits_are_told_again), TEST(a_peer_hears_of_no_exit_before_its_hello),
-        TEST(a_sandbox_outlives_sandboxd),         TEST(one_that_died_meanwhile_is_known_as_dead),
-        TEST(a_frozen_sandbox_is_still_frozen),    TEST(half_built_ones_are_removed),
+        TEST(a_command_outlives_its_server),
+        TEST(output_and_exit_wait_for_a_server),
+        TEST(unacknowledged_exits_are_told_again),
+        TEST(a_peer_hears_of_no_exit_before_its_hello),
+        TEST(a_sandbox_outlives_sandboxd),
+        TEST(one_that_died_meanwhile_is_known_as_dead),
+        TEST(a_frozen_sandbox_is_still_frozen),
+        TEST(half_built_ones_are_removed),
+        cmocka_unit_test(one_that_was_busy_may_be_calm),
     };
     return fixture_main(tests);
 }

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "tests/jail/fixture.h"
+#include "tests/jail/group_file.h"
 #include "tests/jail/posture_check.h"
 
 #define PEAK_BYTES (40U << 20)
@@ -54,19 +55,13 @@ static void each_command_has_its_group(void **state)
     }
 }
 
-/* What a file of the sandbox's group says, up to its first newline; false on the other layout. */
-static bool limit_is(const char *dir, const char *name, const char *expected)
+/* False on the other layout. */
+static bool limit_is(const char *hierarchy, const char *name, const char *expected)
 {
-    char path[256];
-    char value[64] = {0};
-    (void)snprintf(path, sizeof(path), "/sys/fs/cgroup%s/crownest/%s/%s", dir, box.id, name);
-    FILE *file = fopen(path, "re");
-    if (file == NULL) {
+    char value[GROUP_VALUE_SIZE];
+    if (!group_read(box.id, hierarchy, name, value)) {
         return false;
     }
-    assert_non_null(fgets(value, sizeof(value), file));
-    (void)fclose(file);
-    value[strcspn(value, "\n")] = '\0';
     assert_string_equal(value, expected);
     return true;
 }
@@ -119,6 +114,33 @@ static void usage_is_that_of_all_that_ran(void **state)
     assert_true(reply.cpu_usec >= run.cpu_usec);
 }
 
+static void a_busy_sandbox_yields_until_it_is_calm(void **state)
+{
+    static const struct sd_limits half = JAIL_LIMITS(96, 16, 500, 77);
+    const char *const argv[] = {"perl", "-e", "if (!fork) { 1 while 1 } <STDIN>", NULL};
+    char cpus[GROUP_VALUE_SIZE];
+    int fds[3];
+    jail_create_with(*state, &half, &box);
+    struct nest_reply reply = jail_spawn(&box, NEST_USER, "/", argv, fds);
+    assert_int_equal(reply.error, 0);
+    assert_true(group_await(box.id, "/cpu", "cpu.idle", "1") ||
+                group_await(box.id, "", "cpu.idle", "1"));
+    /* One CPU, since two would not make it faster. */
+    if (group_read(box.id, "/cpuset", "cpuset.cpus", cpus) ||
+        group_read(box.id, "", "cpuset.cpus", cpus)) {
+        assert_int_equal(strspn(cpus, "0123456789"), strlen(cpus));
+    }
+    jail_end_input(&box, reply.command, fds);
+    jail_wait(&box, reply.command, &run);
+    assert_true(group_await(box.id, "/cpu", "cpu.shares", "514") ||
+                group_await(box.id, "", "cpu.weight", "51"));
+    assert_true(limit_is("/cpu", "cpu.idle", "0") || limit_is("", "cpu.idle", "0"));
+    if (sysconf(_SC_NPROCESSORS_ONLN) > 1 && group_read(box.id, "/cpuset", "cpuset.cpus", cpus)) {
+        assert_true(strspn(cpus, "0123456789") < strlen(cpus));
+    }
+    assert_int_equal(jail_kill(*state, &box).error, 0);
+}
+
 static void usage_is_known_while_it_runs(void **state)
 {
     struct jail_daemon *daemon = *state;
@@ -135,6 +157,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(each_command_has_its_group, create_box, kill_box),
         cmocka_unit_test_setup_teardown(limits_are_in_the_groups, create_box, kill_box),
         cmocka_unit_test_setup_teardown(io_limit_is_in_the_group, create_box, kill_box),
+        cmocka_unit_test(a_busy_sandbox_yields_until_it_is_calm),
         cmocka_unit_test_setup_teardown(usage_is_known_while_it_runs, create_box, kill_box),
         cmocka_unit_test_setup(usage_is_that_of_all_that_ran, create_box),
     };
