@@ -15,6 +15,7 @@
 #include "sandboxd/caps.h"
 #include "sandboxd/cgroup.h"
 #include "sandboxd/disk.h"
+#include "sandboxd/host_setting.h"
 #include "sandboxd/io.h"
 #include "sandboxd/volume.h"
 
@@ -86,52 +87,6 @@ static bool has_seccomp(void)
     return access("/proc/sys/kernel/seccomp/actions_avail", R_OK) == 0;
 }
 
-static bool is_zero_setting(const char *path)
-{
-    unsigned long long number = 0;
-    return io_read_number_at(AT_FDCWD, path, "", &number) == -ENOENT || number == 0;
-}
-
-static bool is_set_to_zero(const char *path)
-{
-    return access(path, F_OK) == 0 && is_zero_setting(path);
-}
-
-static bool has_no_swap(void)
-{
-    char text[256];
-    ssize_t length = io_read_at(AT_FDCWD, "/proc/swaps", text, sizeof(text));
-    return length < 0 || strchr(text, '\n') == strrchr(text, '\n');
-}
-
-static bool has_no_ksm(void)
-{
-    return is_zero_setting("/sys/kernel/mm/ksm/run");
-}
-
-static bool has_no_suid_dumps(void)
-{
-    return is_zero_setting("/proc/sys/fs/suid_dumpable");
-}
-
-/* RLIMIT_CORE does not hold back a dump into a pipe, whose reader runs as the host's root. */
-static bool dumps_into_files(void)
-{
-    char pattern[256];
-    return io_read_at(AT_FDCWD, "/proc/sys/kernel/core_pattern", pattern, sizeof(pattern)) < 1 ||
-           pattern[0] != '|';
-}
-
-static bool hides_pointers(void)
-{
-    return !is_zero_setting("/proc/sys/kernel/kptr_restrict");
-}
-
-static bool restricts_dmesg(void)
-{
-    return !is_zero_setting("/proc/sys/kernel/dmesg_restrict");
-}
-
 static bool has_landlock(void)
 {
     /* LANDLOCK_CREATE_RULESET_VERSION; renaming between directories came with the second. */
@@ -154,47 +109,6 @@ static bool has_io_disk(void)
     return disk_at(0) != NULL || (disk_add("/var/lib", &err) == 0 && disk_at(0) != NULL);
 }
 
-/* As high, or not there at all. */
-static bool is_at_least(const char *path, long long least)
-{
-    char text[32];
-    return io_read_at(AT_FDCWD, path, text, sizeof(text)) < 0 || strtoll(text, NULL, 10) >= least;
-}
-
-static bool keeps_bpf_to_root(void)
-{
-    return is_at_least("/proc/sys/kernel/unprivileged_bpf_disabled", 1);
-}
-
-static bool keeps_perf_to_root(void)
-{
-    return is_at_least("/proc/sys/kernel/perf_event_paranoid", 2);
-}
-
-static bool keeps_userfaultfd_to_root(void)
-{
-    return is_zero_setting("/proc/sys/vm/unprivileged_userfaultfd");
-}
-
-static bool keeps_tracing_to_parents(void)
-{
-    return is_at_least("/proc/sys/kernel/yama/ptrace_scope", 1);
-}
-
-/* Debian's and Ubuntu's own settings; other kernels leave it to everybody. */
-static bool keeps_user_namespaces_to_root(void)
-{
-    return is_set_to_zero("/proc/sys/kernel/unprivileged_userns_clone") ||
-           !is_zero_setting("/proc/sys/kernel/apparmor_restrict_unprivileged_userns");
-}
-
-/* No limit of a sandbox counts them. */
-static bool has_no_huge_pages(void)
-{
-    return is_zero_setting("/proc/sys/vm/nr_hugepages") &&
-           is_zero_setting("/proc/sys/vm/nr_overcommit_hugepages");
-}
-
 static const struct check CHECKS[] = {
     {"root", is_root, true, "start sandboxd as root"},
     {"openat2 and mount_setattr (Linux 5.12)", has_mount_setattr, true, "use Linux 6.1 or later"},
@@ -211,24 +125,6 @@ static const struct check CHECKS[] = {
      "use a kernel with the io (or blkio) cgroup controller"},
     {"a disk to set them on", has_io_disk, false,
      "keep templates and state on a file system with a block device of its own"},
-    {"no huge pages that sandboxes could take", has_no_huge_pages, false,
-     "sysctl vm.nr_hugepages=0 vm.nr_overcommit_hugepages=0"},
-    {"no swap", has_no_swap, false, "swapoff -a, or encrypt swap: tenants' memory may reach it"},
-    {"kernel same-page merging off", has_no_ksm, false, "echo 0 > /sys/kernel/mm/ksm/run"},
-    {"no dumps of privileged processes", has_no_suid_dumps, false, "sysctl fs.suid_dumpable=0"},
-    {"no program of the host reads core dumps", dumps_into_files, false,
-     "sysctl kernel.core_pattern=core"},
-    {"kernel addresses hidden", hides_pointers, false, "sysctl kernel.kptr_restrict=1"},
-    {"kernel log restricted", restricts_dmesg, false, "sysctl kernel.dmesg_restrict=1"},
-    /* The filter refuses these; here it is a matter of what else runs on the host. */
-    {"bpf for root only", keeps_bpf_to_root, false, "sysctl kernel.unprivileged_bpf_disabled=1"},
-    {"perf events for root only", keeps_perf_to_root, false, "sysctl kernel.perf_event_paranoid=2"},
-    {"userfaultfd for root only", keeps_userfaultfd_to_root, false,
-     "sysctl vm.unprivileged_userfaultfd=0"},
-    {"user namespaces for root only", keeps_user_namespaces_to_root, false,
-     "sysctl kernel.unprivileged_userns_clone=0, on kernels that have it"},
-    {"tracing of child processes only", keeps_tracing_to_parents, false,
-     "sysctl kernel.yama.ptrace_scope=1"},
 };
 
 static int print_layer(const char *volume)
@@ -247,6 +143,27 @@ static int print_layer(const char *volume)
     return 1;
 }
 
+static void print_settings(void)
+{
+    for (size_t i = 0; i < host_setting_count; i++) {
+        const struct host_setting *setting = &host_settings[i];
+        char path[HOST_SETTING_PATH_SIZE];
+        char text[512];
+        host_setting_path(setting, path);
+        if (io_read_at(AT_FDCWD, path, text, sizeof(text)) < 0) {
+            continue;
+        }
+        if (host_setting_is_right(setting, text)) {
+            printf("ok       %s\n", setting->what);
+        } else if (setting->remedy != NULL) {
+            printf("weak     %s: %s\n", setting->what, setting->remedy);
+        } else {
+            printf("weak     %s: sysctl -w %s=%ld\n", setting->what, setting->name,
+                   setting->better);
+        }
+    }
+}
+
 int host_check_print(const char *volume)
 {
     int missing = print_layer(volume);
@@ -261,6 +178,7 @@ int host_check_print(const char *volume)
             printf("weak     %s: %s\n", c->name, c->remedy);
         }
     }
+    print_settings();
     if (cgroup_layout_name() != NULL) {
         printf("ok       cgroup layout: %s\n", cgroup_layout_name());
     }

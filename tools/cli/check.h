@@ -17,8 +17,8 @@ enum check_level {
 
 struct check_result {
     enum check_level level;
-    char found[192];  /* what was found */
-    char remedy[256]; /* empty when ok */
+    char found[320];  /* what was found */
+    char remedy[512]; /* empty when ok */
 };
 
 struct check_context {

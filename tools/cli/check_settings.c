@@ -1,71 +1,58 @@
 #include <stdbool.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "sandboxd/host_setting.h"
 #include "tools/cli/check.h"
 
-/*
- * Jails are refused all of this anyhow; here it is a matter of what else runs on the host, of
- * crownestd should it be taken over, and of what a jail's filter may have missed.
- */
-static const struct setting {
-    const char *name; /* as sysctl has it */
-    long least;       /* good from here … */
-    long most;        /* … to here */
-    long better;
-} settings[] = {
-    {"kernel.kptr_restrict", 1, 2, 1},
-    {"kernel.dmesg_restrict", 1, 1, 1},
-    {"kernel.unprivileged_bpf_disabled", 1, 2, 1},
-    {"kernel.perf_event_paranoid", 2, 4, 2},
-    {"kernel.yama.ptrace_scope", 1, 3, 1},
-    {"kernel.unprivileged_userns_clone", 0, 0, 0},
-    {"vm.unprivileged_userfaultfd", 0, 0, 0},
-    {"vm.nr_hugepages", 0, 0, 0}, /* no limit of a sandbox counts them */
-    {"fs.suid_dumpable", 0, 0, 0},
-};
-
-static void append(char *text, size_t size, const char *name, long value)
+/* What has no room is named when the first ones are mended. */
+static void append(char *text, size_t size, const char *separator, const char *word)
 {
     size_t length = strlen(text);
 
-    /* What has no room is named when the first ones are mended. */
-    if (length + strlen(name) + 8 < size)
-        (void)snprintf(text + length, size - length, " %s=%ld", name, value);
+    if (length + strlen(separator) + strlen(word) < size)
+        (void)snprintf(text + length, size - length, "%s%s", separator, word);
 }
 
-static bool is_good(const struct check_context *context, const struct setting *setting,
-                    long *ret_value)
+static bool is_right(const struct check_context *context, const struct host_setting *setting,
+                     char *ret_text, size_t size)
 {
-    char path[128];
-    char text[32];
+    char path[HOST_SETTING_PATH_SIZE];
 
-    (void)snprintf(path, sizeof(path), "/proc/sys/%s", setting->name);
-    for (char *dot = strchr(path, '.'); dot; dot = strchr(dot, '.'))
-        *dot = '/';
-    /* A kernel that does not know it cannot have it wrong. */
-    if (check_read(context, path, text, sizeof(text)) <= 0)
-        return true;
-    *ret_value = strtol(text, NULL, 10);
-    return *ret_value >= setting->least && *ret_value <= setting->most;
+    host_setting_path(setting, path);
+    return check_read(context, path, ret_text, size) <= 0 ||
+           host_setting_is_right(setting, ret_text);
 }
 
 void check_settings(const struct check_context *context, struct check_result *result)
 {
-    char found[sizeof(result->found)] = "";
-    char remedy[sizeof(result->remedy)] = "sysctl -w";
+    char found[sizeof(result->found) - sizeof("weaker than need be:")] = "";
+    char sysctl[sizeof(result->remedy) / 2] = "";
+    char other[sizeof(result->remedy) / 2] = "";
 
-    for (size_t i = 0; i < sizeof(settings) / sizeof(settings[0]); i++) {
-        long value = 0;
+    for (size_t i = 0; i < host_setting_count; i++) {
+        const struct host_setting *setting = &host_settings[i];
+        char text[512];
+        char word[64];
 
-        if (is_good(context, &settings[i], &value))
+        if (is_right(context, setting, text, sizeof(text)))
             continue;
-        append(found, sizeof(found) - strlen("weaker than need be:"), settings[i].name, value);
-        append(remedy, sizeof(remedy), settings[i].name, settings[i].better);
+        append(found, sizeof(found), " ", setting->name);
+        if (setting->remedy) {
+            append(other, sizeof(other), *other || *sysctl ? "; " : "", setting->remedy);
+        } else {
+            text[strcspn(text, "\n")] = '\0';
+            append(found, sizeof(found), "=", text);
+            (void)snprintf(word, sizeof(word), "%s=%ld", setting->name, setting->better);
+            append(sysctl, sizeof(sysctl), *sysctl ? " " : "sysctl -w ", word);
+        }
     }
-    if (found[0])
+    if (found[0]) {
+        char remedy[sizeof(result->remedy)];
+
+        (void)snprintf(remedy, sizeof(remedy), "%s%s", sysctl, other);
         check_set(result, CHECK_WARN, remedy, "weaker than need be:%s", found);
-    else
+    } else {
         check_set(result, CHECK_OK, "", "the kernel keeps its sharper tools to root");
+    }
 }

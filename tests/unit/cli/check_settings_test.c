@@ -16,8 +16,9 @@
 static const char *const directories[] = {"/proc", "/proc/sys", "/proc/sys/kernel",
                                           "/proc/sys/kernel/yama", "/proc/sys/vm"};
 static const char *const files[] = {
-    "/proc/sys/kernel/kptr_restrict", "/proc/sys/kernel/perf_event_paranoid",
-    "/proc/sys/kernel/yama/ptrace_scope", "/proc/sys/vm/nr_hugepages"};
+    "/proc/sys/kernel/kptr_restrict",     "/proc/sys/kernel/perf_event_paranoid",
+    "/proc/sys/kernel/yama/ptrace_scope", "/proc/sys/vm/nr_hugepages",
+    "/proc/sys/kernel/core_pattern",      "/proc/swaps"};
 
 static char root[] = "/tmp/crownest-check.XXXXXX";
 
@@ -48,7 +49,7 @@ static struct check_result examine(const char *const values[])
 
 static void good_ones_are_ok(void **state)
 {
-    const char *const values[] = {"2\n", "3\n", "1\n", "0\n"};
+    const char *const values[] = {"2\n", "3\n", "1\n", "0\n", "core\n", "Filename Type Size\n"};
 
     (void)state;
     struct check_result result = examine(values);
@@ -59,16 +60,24 @@ static void good_ones_are_ok(void **state)
 
 static void weak_ones_are_named_with_what_they_should_be(void **state)
 {
-    const char *const values[] = {"0\n", "-1\n", "1\n", "512\n"};
+    const char *const values[] = {"0\n",
+                                  "-1\n",
+                                  "1\n",
+                                  "512\n",
+                                  "|/usr/bin/reader %p\n",
+                                  "Filename Type Size\n/dev/sda2 partition 100\n"};
 
     (void)state;
     struct check_result result = examine(values);
 
     assert_int_equal(result.level, CHECK_WARN);
     assert_string_equal(result.found, "weaker than need be: kernel.kptr_restrict=0 "
-                                      "kernel.perf_event_paranoid=-1 vm.nr_hugepages=512");
+                                      "kernel.perf_event_paranoid=-1 vm.nr_hugepages=512 "
+                                      "kernel.core_pattern swap");
     assert_string_equal(result.remedy, "sysctl -w kernel.kptr_restrict=1 "
-                                       "kernel.perf_event_paranoid=2 vm.nr_hugepages=0");
+                                       "kernel.perf_event_paranoid=2 vm.nr_hugepages=0; "
+                                       "sysctl -w kernel.core_pattern=core; "
+                                       "swapoff -a, or encrypt it");
 }
 
 static int make_root(void **state)
