@@ -4,25 +4,17 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "tests/jail/fixture.h"
+#include "tests/jail/box.h"
 #include "tests/jail/group_file.h"
 #include "tests/jail/posture_check.h"
 
 #define PEAK_BYTES (40U << 20)
 
 static const struct sd_limits LIMITS = JAIL_LIMITS(96, 16, 1500, 77);
-static struct jail_box box;
-static struct jail_run run;
 
-static int create_box(void **state)
+static int create_small_box(void **state)
 {
     jail_create_with(*state, &LIMITS, &box);
-    return 0;
-}
-
-static int kill_box(void **state)
-{
-    assert_int_equal(jail_kill(*state, &box).error, 0);
     return 0;
 }
 
@@ -154,12 +146,12 @@ static void usage_is_known_while_it_runs(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(each_command_has_its_group, create_box, kill_box),
-        cmocka_unit_test_setup_teardown(limits_are_in_the_groups, create_box, kill_box),
-        cmocka_unit_test_setup_teardown(io_limit_is_in_the_group, create_box, kill_box),
+        cmocka_unit_test_setup_teardown(each_command_has_its_group, create_small_box, kill_box),
+        cmocka_unit_test_setup_teardown(limits_are_in_the_groups, create_small_box, kill_box),
+        cmocka_unit_test_setup_teardown(io_limit_is_in_the_group, create_small_box, kill_box),
         cmocka_unit_test(a_busy_sandbox_yields_until_it_is_calm),
-        cmocka_unit_test_setup_teardown(usage_is_known_while_it_runs, create_box, kill_box),
-        cmocka_unit_test_setup(usage_is_that_of_all_that_ran, create_box),
+        cmocka_unit_test_setup_teardown(usage_is_known_while_it_runs, create_small_box, kill_box),
+        cmocka_unit_test_setup(usage_is_that_of_all_that_ran, create_small_box),
     };
     return fixture_main(tests);
 }

@@ -8,24 +8,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "tests/jail/fixture.h"
+#include "tests/jail/box.h"
 
 #define LOOKS 200
-
-static struct jail_box box;
-static struct jail_run run;
-
-static int create_box(void **state)
-{
-    jail_create(*state, &box);
-    return 0;
-}
-
-static int kill_box(void **state)
-{
-    assert_int_equal(jail_kill(*state, &box).error, 0);
-    return 0;
-}
 
 static void exit_code_comes_back(void **state)
 {

@@ -7,22 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "tests/jail/fixture.h"
-
-static struct jail_box box;
-static struct jail_run run;
-
-static int create_box(void **state)
-{
-    jail_create(*state, &box);
-    return 0;
-}
-
-static int kill_box(void **state)
-{
-    assert_int_equal(jail_kill(*state, &box).error, 0);
-    return 0;
-}
+#include "tests/jail/box.h"
 
 static void written_file_is_read_back(void **state)
 {

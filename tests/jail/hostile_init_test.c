@@ -10,27 +10,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "tests/jail/fixture.h"
+#include "tests/jail/box.h"
 #include "tests/jail/hostile_host.h"
 #include "tests/jail/posture_check.h"
 
 #define OPERATIONS 30
 #define ENDLESS "1000000"
-
-static struct jail_box box;
-static struct jail_run run;
-
-static int create_box(void **state)
-{
-    jail_create(*state, &box);
-    return 0;
-}
-
-static int kill_box(void **state)
-{
-    assert_int_equal(jail_kill(*state, &box).error, 0);
-    return 0;
-}
 
 static void assert_served(void)
 {

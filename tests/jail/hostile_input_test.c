@@ -11,26 +11,18 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "tests/jail/fixture.h"
+#include "tests/jail/box.h"
 
 /* What perl has no name for; the numbers are those of every architecture. */
 #define SET_PIPE_SIZE "1031"
 
-static struct jail_box box;
-static struct jail_run run;
 static int fds[3];
 static char data[NEST_INPUT_MAX];
 
-static int create_box(void **state)
+static int create_box_and_data(void **state)
 {
     jail_create(*state, &box);
     memset(data, 'x', sizeof(data));
-    return 0;
-}
-
-static int kill_box(void **state)
-{
-    assert_int_equal(jail_kill(*state, &box).error, 0);
     return 0;
 }
 
@@ -208,7 +200,7 @@ static void leases_hold_up_no_reader(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, create_box, kill_box)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, create_box_and_data, kill_box)
         TEST(input_that_the_command_fills_itself_takes_no_more),
         TEST(input_with_another_writer_can_be_closed),
         TEST(a_small_pipe_takes_what_fits),

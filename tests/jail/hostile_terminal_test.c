@@ -13,7 +13,7 @@
 
 #include <fcntl.h>
 
-#include "tests/jail/fixture.h"
+#include "tests/jail/box.h"
 #include "tests/jail/outcome.h"
 #include "tests/jail/posture_check.h"
 
@@ -27,26 +27,12 @@ static const struct {
 #undef CASE
 };
 
-static struct jail_box box;
-static struct jail_run run;
 static char out[1 << 20];
 
 struct terminal {
     uint64_t command;
     int fds[3];
 };
-
-static int create_box(void **state)
-{
-    jail_create(*state, &box);
-    return 0;
-}
-
-static int kill_box(void **state)
-{
-    assert_int_equal(jail_kill(*state, &box).error, 0);
-    return 0;
-}
 
 static void install_probe(void)
 {

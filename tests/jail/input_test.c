@@ -4,23 +4,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "tests/jail/fixture.h"
+#include "tests/jail/box.h"
 
-static struct jail_box box;
-static struct jail_run run;
 static int fds[3];
-
-static int create_box(void **state)
-{
-    jail_create(*state, &box);
-    return 0;
-}
-
-static int kill_box(void **state)
-{
-    assert_int_equal(jail_kill(*state, &box).error, 0);
-    return 0;
-}
 
 static uint64_t start(const char *line)
 {

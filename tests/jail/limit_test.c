@@ -6,13 +6,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "tests/jail/fixture.h"
+#include "tests/jail/box.h"
 
 static const struct sd_limits SMALL = JAIL_LIMITS(64, 16, 1000, 48);
-static struct jail_box box;
-static struct jail_run run;
 
-static int create_box(void **state)
+static int create_small_box(void **state)
 {
     jail_create_with(*state, &SMALL, &box);
     return 0;
@@ -126,7 +124,7 @@ static void every_limit_has_its_own_value(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-#define TEST(name) cmocka_unit_test_setup(name, create_box)
+#define TEST(name) cmocka_unit_test_setup(name, create_small_box)
         TEST(memory_is_bounded_and_its_end_reported),
         TEST(processes_are_bounded),
         TEST(fork_bomb_is_killed_at_once),

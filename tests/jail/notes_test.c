@@ -7,23 +7,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "tests/jail/fixture.h"
+#include "tests/jail/box.h"
 
 #define FREE_SLOT "7"
-
-static struct jail_box box;
-
-static int create_box(void **state)
-{
-    jail_create(*state, &box);
-    return 0;
-}
-
-static int kill_box(void **state)
-{
-    assert_int_equal(jail_kill(*state, &box).error, 0);
-    return 0;
-}
 
 static void path_of(const struct jail_daemon *daemon, const char *name, char ret_path[256])
 {

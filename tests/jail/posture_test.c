@@ -12,25 +12,10 @@
 #include <unistd.h>
 
 #include "sandboxd/init/start.h"
-#include "tests/jail/fixture.h"
+#include "tests/jail/box.h"
 #include "tests/jail/posture_check.h"
 
 #define IDS_PER_SANDBOX 65536U
-
-static struct jail_box box;
-static struct jail_run run;
-
-static int create_box(void **state)
-{
-    jail_create(*state, &box);
-    return 0;
-}
-
-static int kill_box(void **state)
-{
-    assert_int_equal(jail_kill(*state, &box).error, 0);
-    return 0;
-}
 
 /* Copies the probe in and gives it to whoever runs it. */
 static void install_probe(void)

@@ -6,25 +6,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "tests/jail/fixture.h"
+#include "tests/jail/box.h"
 
-static struct jail_box box;
-static struct jail_run run;
 static int fds[3];
 static char out[1 << 20];
 static size_t out_bytes;
-
-static int create_box(void **state)
-{
-    jail_create(*state, &box);
-    return 0;
-}
-
-static int kill_box(void **state)
-{
-    assert_int_equal(jail_kill(*state, &box).error, 0);
-    return 0;
-}
 
 static uint64_t start(uint32_t user, const char *line)
 {

@@ -10,7 +10,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-#include "tests/jail/fixture.h"
+#include "tests/jail/box.h"
 #include "tests/jail/volume_host.h"
 
 #define MIB (1ULL << 20)
@@ -19,18 +19,11 @@
 #define SLACK_MIB 4
 
 static const struct sd_limits LIMITS = JAIL_LIMITS(64, 32, 2000, 48);
-static struct jail_box box;
-static struct jail_run run;
 
-static int create_box(void **state)
+static int create_small_box(void **state)
 {
     jail_create_with(*state, &LIMITS, &box);
     return 0;
-}
-
-static int kill_box(void **state)
-{
-    return jail_kill(*state, &box).error;
 }
 
 /* What a shell line prints, as a number. */
@@ -250,7 +243,7 @@ static void io_limits_name_the_disk_of_the_volume(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, create_box, kill_box)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, create_small_box, kill_box)
         TEST(data_ends_at_the_limit),
         TEST(what_is_deleted_can_be_written_again),
         TEST(reserved_space_counts),
