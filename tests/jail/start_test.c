@@ -156,7 +156,7 @@ static void weaknesses_are_named_with_their_remedies(void **state)
         int code;
     } CASES[] = {
         {{"/proc/swaps", "Filename Type\n/dev/sda2 partition\n", 0},
-         "weak     no swap: swapoff",
+         "weak     no swap, which tenants' memory may reach: swapoff",
          0},
         {{"/sys/kernel/mm/ksm/run", "1\n", 0}, "weak     kernel same-page merging off: echo 0", 0},
         {{"/proc/sys/fs/suid_dumpable", "2\n", 0}, "weak     no dumps of privileged processes", 0},
@@ -165,7 +165,7 @@ static void weaknesses_are_named_with_their_remedies(void **state)
          0},
         {{"/proc/sys/kernel/kptr_restrict", "0\n", 0}, "weak     kernel addresses hidden", 0},
         {{"/proc/sys/kernel/kptr_restrict", "1\n", 0}, "ok       kernel addresses hidden", 0},
-        {{"/proc/sys/kernel/dmesg_restrict", "0\n", 0}, "weak     kernel log restricted", 0},
+        {{"/proc/sys/kernel/dmesg_restrict", "0\n", 0}, "weak     kernel log for root only", 0},
         {{"/proc/sys/kernel/unprivileged_bpf_disabled", "0\n", 0}, "weak     bpf for root only", 0},
         {{"/proc/sys/kernel/perf_event_paranoid", "-1\n", 0},
          "weak     perf events for root only",
@@ -180,7 +180,7 @@ static void weaknesses_are_named_with_their_remedies(void **state)
          "weak     user namespaces for root only: sysctl",
          0},
         {{"/proc/sys/vm/nr_hugepages", "16\n", 0},
-         "weak     no huge pages that sandboxes could take: sysctl vm.nr_hugepages=0",
+         "weak     no huge pages that sandboxes could take: sysctl -w vm.nr_hugepages=0",
          0},
         {{"/proc/sys/user/max_user_namespaces", "0\n", 0},
          "missing  user namespaces: sysctl user.max_user_namespaces",

@@ -116,7 +116,7 @@ int main(void)
 {
     static struct CMUnitTest tests[CASE_COUNT + 4];
     struct CMUnitTest *next = tests;
-    assert_int_equal(setenv("CROWNEST_TEST_SANDBOXD", "tests/jail/sandboxd_taken", 1), 0);
+    assert_int_equal(setenv("CROWNEST_TEST_SANDBOXD", "tests/jail/sandboxd_taken", 0), 0);
     *next++ = (struct CMUnitTest)cmocka_unit_test(sandbox_is_taken_over);
     for (size_t i = 0; i < CASE_COUNT - 1; i++) {
         *next++ = (struct CMUnitTest){.name = CASES[i].name,

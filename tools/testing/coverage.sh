@@ -38,7 +38,7 @@ build_init() {
     truncate --size 1M "$CROWNEST_COVERAGE_INIT"
 }
 
-# The ordinary one, and the one whose calls can be made to fail.
+# The ordinary one, the one whose calls can be made to fail, and the one whose nest-init is hostile.
 build_sandboxd() {
     local source name objects=() wraps=()
     for source in sandboxd/*.c tools/testing/coverage_sandboxd.c; do
@@ -59,12 +59,15 @@ build_sandboxd() {
     clang -fprofile-instr-generate -o "$work/sandboxd" "${objects[@]}"
     clang -fprofile-instr-generate -o "$work/sandboxd_faulty" "$work/faulty.o" "${objects[@]}" \
         "${wraps[@]}"
+    clang -fprofile-instr-generate -o "$work/sandboxd_taken" "${objects[@]}" \
+        bazel-bin/tests/jail/taken_image.o -Wl,--wrap=nest_init_begin,--wrap=nest_init_end
 }
 
 run_test() {
     local test=$1 program=$work/sandboxd
     case $test in
     fault*) program=$work/sandboxd_faulty ;;
+    taken*) program=$work/sandboxd_taken ;;
     esac
     CROWNEST_TEST_SANDBOXD=$program LLVM_PROFILE_FILE=$work/profiles/%p%c.profraw \
         "bazel-bin/tests/jail/$test"
@@ -103,7 +106,7 @@ main() {
     llvm-profdata merge -o "$work/init.profdata" "$work"/*.counters.profraw
     [ -z "${CROWNEST_COVERAGE_LINES:-}" ] || : >"$CROWNEST_COVERAGE_LINES"
     report sandboxd "$work/sandboxd.profdata" "$PWD/sandboxd/" "$work/sandboxd" \
-        -object "$work/sandboxd_faulty"
+        -object "$work/sandboxd_faulty" -object "$work/sandboxd_taken"
     report nest-init "$work/init.profdata" "$PWD/sandboxd/init/" "$work/nest-init"
     exit "$status"
 }
