@@ -131,29 +131,38 @@ static void look_at(struct sandbox *s, int64_t now_ms)
     }
 }
 
+static bool is_alive(const struct sandbox *s)
+{
+    return s->state == SANDBOX_RUNNING || s->state == SANDBOX_FROZEN;
+}
+
 int busy_check(void)
 {
     static int64_t next_look_ms;
     static struct sandbox_cpu_sample together;
     static bool any_busy;
-    bool any = false;
+    uint32_t first = 0;
     int64_t now_ms = loop_now_ms();
     if (now_ms < next_look_ms) {
         return (int)(next_look_ms - now_ms);
     }
-    next_look_ms = now_ms + LOOK_MS;
-    bool quiet = used_since(&together, "", now_ms) < QUIET_MILLIS && !any_busy;
-    any_busy = false;
-    for (uint32_t i = 0; i < sandbox_limit(); i++) {
-        struct sandbox *s = sandbox_at(i);
-        if (s->state != SANDBOX_RUNNING && s->state != SANDBOX_FROZEN) {
-            continue;
-        }
-        any = true;
-        if (!quiet) {
-            look_at(s, now_ms);
-        }
-        any_busy = any_busy || s->cpu.busy;
+    while (first < sandbox_limit() && !is_alive(sandbox_at(first))) {
+        first++;
     }
-    return any ? LOOK_MS : -1;
+    if (first == sandbox_limit()) {
+        return -1;
+    }
+    next_look_ms = now_ms + LOOK_MS;
+    if (used_since(&together, "", now_ms) < QUIET_MILLIS && !any_busy) {
+        return LOOK_MS;
+    }
+    any_busy = false;
+    for (uint32_t i = first; i < sandbox_limit(); i++) {
+        struct sandbox *s = sandbox_at(i);
+        if (is_alive(s)) {
+            look_at(s, now_ms);
+            any_busy = any_busy || s->cpu.busy;
+        }
+    }
+    return LOOK_MS;
 }

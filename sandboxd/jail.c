@@ -271,7 +271,15 @@ static int build_clone(struct build *b, struct sd_err *err)
 
 static int build_settle(struct build *b, struct sd_err *err)
 {
-    return cgroup_settle(b->spec->id, b->pid, err);
+    int error = cgroup_settle(b->spec->id, b->pid, err);
+    struct sd_err said;
+    /* A child that ends meanwhile is in nobody's way but here, and has said why it ends. */
+    if (error < 0 && recv(b->sync[0], &said, sizeof(said), MSG_DONTWAIT) == sizeof(said) &&
+        said.code < 0) {
+        *err = said;
+        return said.code;
+    }
+    return error;
 }
 
 static int build_userns(struct build *b, struct sd_err *err)
