@@ -131,11 +131,6 @@ static void look_at(struct sandbox *s, int64_t now_ms)
     }
 }
 
-static bool is_alive(const struct sandbox *s)
-{
-    return s->state == SANDBOX_RUNNING || s->state == SANDBOX_FROZEN;
-}
-
 int busy_check(void)
 {
     static int64_t next_look_ms;
@@ -146,7 +141,8 @@ int busy_check(void)
     if (now_ms < next_look_ms) {
         return (int)(next_look_ms - now_ms);
     }
-    while (first < sandbox_limit() && !is_alive(sandbox_at(first))) {
+    /* A frozen one stays what it is. */
+    while (first < sandbox_limit() && sandbox_at(first)->state != SANDBOX_RUNNING) {
         first++;
     }
     if (first == sandbox_limit()) {
@@ -159,7 +155,7 @@ int busy_check(void)
     any_busy = false;
     for (uint32_t i = first; i < sandbox_limit(); i++) {
         struct sandbox *s = sandbox_at(i);
-        if (is_alive(s)) {
+        if (s->state == SANDBOX_RUNNING) {
             look_at(s, now_ms);
             any_busy = any_busy || s->cpu.busy;
         }
