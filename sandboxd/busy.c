@@ -141,7 +141,6 @@ int busy_check(void)
     if (now_ms < next_look_ms) {
         return (int)(next_look_ms - now_ms);
     }
-    /* A frozen one stays what it is. */
     while (first < sandbox_limit() && sandbox_at(first)->state != SANDBOX_RUNNING) {
         first++;
     }

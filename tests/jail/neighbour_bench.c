@@ -1,7 +1,8 @@
 /*
  * What a neighbour feels of each flood: how long its commands take while the flood is frozen, and
  * while it runs. Both in turn, several times, since a host has better and worse moments; a ratio is
- * the median of those of single rounds. Numbers, not a verdict.
+ * the median of those of single rounds. A flood runs for a second before, as sandboxd takes a
+ * quarter of one to find that a sandbox is busy (sandboxd/busy.h). Numbers, not a verdict.
  *
  *     bazel run -c opt //tests/jail:neighbour_bench [-- MILLIS [FLOOD]]
  *
@@ -24,7 +25,7 @@
 #define SAMPLES 1000
 #define WARM_UP 20
 #define SETTLE_MS 100
-#define FOUND_MS 1000 /* until sandboxd has certainly seen it: sandboxd/busy.h */
+#define FOUND_MS 1000
 
 static struct sd_limits limits = JAIL_LIMITS(96, 16, 500, 48);
 static const char *wanted = "";
