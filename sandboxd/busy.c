@@ -62,10 +62,8 @@ static uint32_t choose_first_cpu(uint32_t count)
     uint32_t least = UINT32_MAX;
     for (uint32_t i = 0; i < sandbox_limit(); i++) {
         const struct sandbox *s = sandbox_at(i);
-        if (s->state != SANDBOX_ABSENT && s->cpu.busy) {
-            for (uint32_t n = 0; n < cpus_filled_by(s->cpu.quota_millis); n++) {
-                sandboxes[(s->cpu.first + n) % cpu_count]++;
-            }
+        for (uint32_t n = 0; s->cpu.busy && n < cpus_filled_by(s->cpu.quota_millis); n++) {
+            sandboxes[(s->cpu.first + n) % cpu_count]++;
         }
     }
     for (uint32_t first = 0; first < cpu_count; first++) {
@@ -152,12 +150,12 @@ int busy_check(void)
         return LOOK_MS;
     }
     any_busy = false;
-    for (uint32_t i = first; i < sandbox_limit(); i++) {
+    for (uint32_t i = 0; i < sandbox_limit(); i++) {
         struct sandbox *s = sandbox_at(i);
         if (s->state == SANDBOX_RUNNING) {
             look_at(s, now_ms);
-            any_busy = any_busy || s->cpu.busy;
         }
+        any_busy = any_busy || s->cpu.busy;
     }
     return LOOK_MS;
 }

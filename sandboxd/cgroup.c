@@ -19,7 +19,7 @@
 #include "sandboxd/policy.h"
 
 #define CGROUP_ROOT "/sys/fs/cgroup"
-/* Commands, nest-init's own group, and a few that it may keep ready. */
+/* Commands, nest-init's own group, and some that it keeps ready or has not removed yet. */
 #define MAX_DESCENDANTS (NEST_MAX_COMMANDS + 16)
 
 static const struct cgroup_layout *layout;

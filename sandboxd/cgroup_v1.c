@@ -252,17 +252,24 @@ static int settle(const char *id, pid_t init, struct sd_err *err)
     return 0;
 }
 
+static int get_cpu_used(const char *id, uint64_t *ret_usec)
+{
+    const struct hierarchy *accounting = find("cpuacct");
+    unsigned long long nsec = 0;
+    if (accounting == NULL) {
+        return -ENOTSUP;
+    }
+    io_cleanup_fd int dir = open_group(accounting, id);
+    int error = io_read_number_at(dir, "cpuacct.usage", "", &nsec);
+    *ret_usec = nsec / NSEC_PER_USEC;
+    return error;
+}
+
 static int usage(const char *id, struct cgroup_usage *ret_usage)
 {
     struct cgroup_usage found = {0};
     unsigned long long number = 0;
-    const struct hierarchy *accounting = find("cpuacct");
-    if (accounting != NULL) {
-        io_cleanup_fd int dir = open_group(accounting, id);
-        if (dir >= 0 && io_read_number_at(dir, "cpuacct.usage", "", &number) == 0) {
-            found.cpu_usec = number / NSEC_PER_USEC;
-        }
-    }
+    (void)get_cpu_used(id, &found.cpu_usec);
     io_cleanup_fd int memory = open_group(find("memory"), id);
     if (memory < 0) {
         return memory;
@@ -284,19 +291,6 @@ static int usage(const char *id, struct cgroup_usage *ret_usage)
     return 0;
 }
 
-static int get_cpu_used(const char *id, uint64_t *ret_usec)
-{
-    const struct hierarchy *accounting = find("cpuacct");
-    unsigned long long nsec = 0;
-    if (accounting == NULL) {
-        return -ENOTSUP;
-    }
-    io_cleanup_fd int dir = open_group(accounting, id);
-    int error = io_read_number_at(dir, "cpuacct.usage", "", &nsec);
-    *ret_usec = nsec / NSEC_PER_USEC;
-    return error;
-}
-
 static int get_cpu_quota(const char *id, uint32_t *ret_millis)
 {
     unsigned long long quota_usec = 0;
@@ -306,13 +300,6 @@ static int get_cpu_quota(const char *id, uint32_t *ret_millis)
     return error;
 }
 
-static int set_idle(const char *id, unsigned idle, uint32_t millis)
-{
-    io_cleanup_fd int dir = open_group(find("cpu"), id);
-    int error = io_write_number_at(dir, "cpu.idle", idle);
-    return error == 0 && idle == 0 ? set_shares(dir, millis) : error;
-}
-
 static int yield(const char *id, const char *cpus)
 {
     const struct hierarchy *cpuset = find("cpuset");
@@ -320,7 +307,8 @@ static int yield(const char *id, const char *cpus)
         io_cleanup_fd int dir = open_group(cpuset, id);
         (void)io_write_at(dir, "cpuset.cpus", cpus);
     }
-    return set_idle(id, 1, 0);
+    io_cleanup_fd int dir = open_group(find("cpu"), id);
+    return io_write_at(dir, "cpu.idle", "1");
 }
 
 static int stop_yielding(const char *id, uint32_t quota_millis)
@@ -331,7 +319,9 @@ static int stop_yielding(const char *id, uint32_t quota_millis)
         (void)snprintf(path, sizeof(path), "%s/crownest/%s", cpuset->mount, id);
         (void)copy_cpuset(path);
     }
-    return set_idle(id, 0, quota_millis);
+    io_cleanup_fd int dir = open_group(find("cpu"), id);
+    int error = io_write_at(dir, "cpu.idle", "0");
+    return error < 0 ? error : set_shares(dir, quota_millis);
 }
 
 static int remove_group(const char *id)

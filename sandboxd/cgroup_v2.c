@@ -120,6 +120,16 @@ static int settle(const char *id, pid_t init, struct sd_err *err)
     return error < 0 ? sd_err_set(err, -error, "count memory for each command") : 0;
 }
 
+static int get_cpu_used(const char *id, uint64_t *ret_usec)
+{
+    char path[PATH_MAX];
+    unsigned long long usec = 0;
+    path_of(id, "cpu.stat", path);
+    int error = io_read_number_at(AT_FDCWD, path, "usage_usec", &usec);
+    *ret_usec = usec;
+    return error;
+}
+
 static int usage(const char *id, struct cgroup_usage *ret_usage)
 {
     char path[PATH_MAX];
@@ -130,9 +140,7 @@ static int usage(const char *id, struct cgroup_usage *ret_usage)
     }
     unsigned long long number = 0;
     struct cgroup_usage found = {0};
-    if (io_read_number_at(dir, "cpu.stat", "usage_usec", &number) == 0) {
-        found.cpu_usec = number;
-    }
+    (void)get_cpu_used(id, &found.cpu_usec);
     /* memory.peak came with 5.19. */
     if (io_read_number_at(dir, "memory.peak", "", &number) == 0) {
         found.memory_peak_bytes = number;
@@ -148,16 +156,6 @@ static int usage(const char *id, struct cgroup_usage *ret_usage)
     }
     *ret_usage = found;
     return 0;
-}
-
-static int get_cpu_used(const char *id, uint64_t *ret_usec)
-{
-    char path[PATH_MAX];
-    unsigned long long usec = 0;
-    path_of(id, "cpu.stat", path);
-    int error = io_read_number_at(AT_FDCWD, path, "usage_usec", &usec);
-    *ret_usec = usec;
-    return error;
 }
 
 static int get_cpu_quota(const char *id, uint32_t *ret_millis)

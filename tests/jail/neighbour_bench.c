@@ -1,8 +1,8 @@
 /*
  * What a neighbour feels of each flood: how long its commands take while the flood is frozen, and
  * while it runs. Both in turn, several times, since a host has better and worse moments; a ratio is
- * the median of those of single rounds. A flood runs for a second before, as sandboxd takes a
- * quarter of one to find that a sandbox is busy (sandboxd/busy.h). Numbers, not a verdict.
+ * the median of those of single rounds. A flood runs for a second before, as sandboxd takes up
+ * to half of one to find that a sandbox is busy (sandboxd/busy.h). Numbers, not a verdict.
  *
  *     bazel run -c opt //tests/jail:neighbour_bench [-- MILLIS [FLOOD]]
  *

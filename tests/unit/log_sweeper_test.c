@@ -302,7 +302,6 @@ static void a_full_disk_is_left_alone(void **state)
     assert_int_equal(umount2(world->logs, MNT_DETACH), 0);
 }
 
-/* Its first pass is at once, as after a restart; and it ends when it is told to. */
 static void all_of_many_are_removed(void **state)
 {
     struct world *world = *state;
@@ -330,6 +329,7 @@ static void a_write_that_fails_holds_nobody_up(void **state)
     assert_expired(world, true);
 }
 
+/* Its first pass is at once, as after a restart; and it ends when it is told to. */
 static void the_thread_sweeps_what_was_left(void **state)
 {
     struct world *world = *state;

@@ -28,7 +28,7 @@ void check_settings(const struct check_context *context, struct check_result *re
 {
     char found[sizeof(result->found) - sizeof("weaker than need be:")] = "";
     char sysctl[sizeof(result->remedy) / 2] = "";
-    char other[sizeof(result->remedy) / 2] = "";
+    char other[sizeof(result->remedy) / 2 - sizeof("; ")] = "";
 
     for (size_t i = 0; i < host_setting_count; i++) {
         const struct host_setting *setting = &host_settings[i];
@@ -39,7 +39,7 @@ void check_settings(const struct check_context *context, struct check_result *re
             continue;
         append(found, sizeof(found), " ", setting->name);
         if (setting->remedy) {
-            append(other, sizeof(other), *other || *sysctl ? "; " : "", setting->remedy);
+            append(other, sizeof(other), *other ? "; " : "", setting->remedy);
         } else {
             text[strcspn(text, "\n")] = '\0';
             append(found, sizeof(found), "=", text);
@@ -50,7 +50,8 @@ void check_settings(const struct check_context *context, struct check_result *re
     if (found[0]) {
         char remedy[sizeof(result->remedy)];
 
-        (void)snprintf(remedy, sizeof(remedy), "%s%s", sysctl, other);
+        (void)snprintf(remedy, sizeof(remedy), "%s%s%s", sysctl, *sysctl && *other ? "; " : "",
+                       other);
         check_set(result, CHECK_WARN, remedy, "weaker than need be:%s", found);
     } else {
         check_set(result, CHECK_OK, "", "the kernel keeps its sharper tools to root");
